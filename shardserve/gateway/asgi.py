@@ -1,0 +1,211 @@
+"""ASGI 3 over HTTP: an exchange whose `receive` and `send` are the application's (asgiref, HTTP spec 2.5)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from shardserve.errors import ClientDisconnected
+from shardserve.gateway.failure import answer_failure
+from shardserve.gateway.target import decode_path, split_root
+from shardserve.http.exchange import Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+
+    from shardserve.gateway.target import TrustedProxies
+    from shardserve.http.exchange import Wire
+    from shardserve.http.request import Request
+
+    App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
+
+_HELD_MAX = 65536  # octets of a body that wait for receive() before the client is held
+_VERSIONS = {"version": "3.0", "spec_version": "2.5"}
+_DISCONNECT = "http.disconnect"
+
+
+class AsgiGateway:
+    """One per worker: what every request of it shares. Calling it opens the exchange for a request."""
+
+    def __init__(
+        self,
+        app: App,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        proxies: TrustedProxies,
+        root_path: str,
+        extensions: dict[str, Any],
+    ) -> None:
+        """`spawn` starts a coroutine as a task; `extensions` is put into each scope as it is."""
+        self.app = app
+        self.spawn = spawn
+        self.proxies = proxies
+        self.root_path = root_path
+        self.extensions = extensions
+        self.state: dict[str, Any] = {}  # the lifespan's; each request gets a shallow copy
+
+    def __call__(self, wire: Wire, request: Request) -> AsgiExchange:
+        """Open the exchange for a request."""
+        return AsgiExchange(wire, request, self)
+
+    def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
+        """The connection scope of a request (ASGI HTTP spec, "HTTP Connection Scope")."""
+        client, scheme = self.proxies.resolve(wire, request)
+        path = decode_path(request.path).decode("utf-8", "replace")
+        if self.root_path:
+            path = "".join(split_root(path, self.root_path))
+        return {
+            "type": "http",
+            "asgi": _VERSIONS,
+            "http_version": request.version,
+            "server": wire.server,
+            "client": client,
+            "scheme": scheme,
+            "method": request.method,
+            "root_path": self.root_path,
+            "path": path,
+            "raw_path": request.path,
+            "query_string": request.query,
+            "headers": request.headers,
+            "state": self.state.copy(),
+            "extensions": self.extensions,
+        }
+
+
+class AsgiExchange(Exchange):
+    """One request of an ASGI application, run in a task of its own."""
+
+    __slots__ = ("_body", "_done", "_ended", "_gateway", "_head", "_hung_up", "_sent", "_task", "_told", "_waiter")
+
+    def __init__(self, wire: Wire, request: Request, gateway: AsgiGateway) -> None:
+        Exchange.__init__(self, wire, request)
+        self._gateway = gateway
+        self._body = b""
+        self._ended = False  # the request body is complete
+        self._told = False  # and the application has been given its end
+        self._head: MutableMapping[str, Any] | None = None  # http.response.start, held until the first body octets
+        self._sent = False  # the head has left
+        self._done = False  # the response is complete
+        self._hung_up = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # From the wire
+
+    def start(self) -> None:
+        """See Exchange.start."""
+        self.wire.service.running.add(self)
+        self._task = self._gateway.spawn(self._run())
+
+    def feed(self, data: bytes) -> None:
+        """See Exchange.feed."""
+        if self._done:
+            return  # nobody will ask for it
+        self._body = self._body + data if self._body else data
+        if len(self._body) > _HELD_MAX:
+            self.wire.hold()
+        self._wake()
+
+    def end(self) -> None:
+        """See Exchange.end."""
+        self._ended = True
+        self._wake()
+
+    def hung_up(self) -> None:
+        """See Exchange.hung_up: `receive` reports a disconnect, answers may still be sent."""
+        self._hung_up = True
+        self._wake()
+
+    def lost(self) -> None:
+        """See Exchange.lost: the application runs on, is told by `receive`, and cannot send any more."""
+        self._wake()
+
+    def cancel(self) -> None:
+        """See Exchange.cancel."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # The application's side
+
+    async def receive(self) -> dict[str, Any]:
+        """The next event: a part of the body, or http.disconnect once the response is complete or the client gone."""
+        while not self.gone and not self._done:
+            if self._body or (self._ended and not self._told):
+                data, self._body = self._body, b""
+                self._told = self._ended
+                if not self._ended:
+                    self.wire.release()
+                return {"type": "http.request", "body": data, "more_body": not self._ended}
+            if self._hung_up:
+                break
+            if self.request.expect_continue:
+                self.wire.inform(self, 100, ())
+            # Several tasks of the application may wait at once: each looks again when woken.
+            if self._waiter is None or self._waiter.done():
+                self._waiter = self.wire.service.loop.create_future()
+            await _wait(self._waiter)
+        return {"type": _DISCONNECT}
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Take a part of the response; waits while the client does not keep up.
+
+        Raises ClientDisconnected (an OSError) once the client has gone, RuntimeError for a message out of turn,
+        ValueError or TypeError for a head that must not be sent.
+        """
+        if self.gone:
+            raise ClientDisconnected("the client has gone")
+        kind = message["type"]
+        if kind == "http.response.body" and not self._done:
+            body = message.get("body", b"")
+            more = message.get("more_body", False)
+            if self._sent:
+                self._done = not more
+                self.wire.write(self, body, more)
+            elif self._head is not None:
+                head = self._head
+                self.wire.respond(self, head["status"], head.get("headers", ()), body, more)
+                self._sent = True
+                self._done = not more
+            else:
+                raise RuntimeError("http.response.body came before http.response.start")
+            if self._done:
+                self._wake()
+            elif self.wire.paused is not None:
+                await _wait(self.wire.paused)
+        elif kind == "http.response.start" and self._head is None:
+            self._head = message
+        else:
+            raise RuntimeError(f"unexpected ASGI message {kind!r}: {self._stage()}")
+
+    def _stage(self) -> str:
+        if self._done:
+            return "the response is complete"
+        return "the response has not been started" if self._head is None else "the response has been started"
+
+    async def _run(self) -> None:
+        gateway = self._gateway
+        try:
+            result = await gateway.app(gateway.scope(self.wire, self.request), self.receive, self.send)
+        except GeneratorExit:
+            raise  # the loop has been closed over the task
+        except BaseException as error:  # SystemExit too: a request must not end the worker
+            # A send() that failed because the client has left is the client's doing, not a fault of the application.
+            answer_failure(self, error, self._sent, quiet=self.gone and isinstance(error, ClientDisconnected))
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        else:
+            if not self._done and not self.gone:
+                what = "returned before its response was complete" if self._sent else "returned without a response"
+                answer_failure(self, RuntimeError(f"the application {what} ({result!r})"), self._sent)
+        finally:
+            self._done = True
+            self.wire.service.ended(self)
+
+
+async def _wait(future: asyncio.Future[None]) -> None:
+    """Wait for a future that others wait for too: being cancelled must not cancel it for them."""
+    await asyncio.shield(future)

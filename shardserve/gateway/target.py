@@ -1,0 +1,91 @@
+"""What both gateways make of a request's target and peer: decoded path, root path, the client behind proxies."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shardserve.http.exchange import Wire
+    from shardserve.http.request import Request
+
+Peer = tuple[str, int] | None
+
+
+def decode_path(path: bytes) -> bytes:
+    """Percent-decode the path of a target; what the octets mean is left to the gateway."""
+    return unquote_to_bytes(path) if b"%" in path else path
+
+
+def split_root(path: str, root_path: str) -> tuple[str, str]:
+    """Split a path into (root path, rest), so that `root path + rest` is the path as the client knows it.
+
+    A proxy may pass the prefix on or strip it: a path that begins with the root path (at a "/") is taken to hold it.
+    """
+    if root_path and (path == root_path or path.startswith(root_path + "/")):
+        return root_path, path[len(root_path) :]
+    return root_path, path
+
+
+class TrustedProxies:
+    """Which peers may say, by X-Forwarded-For and X-Forwarded-Proto, who the client is and how it came."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        """`allowed` are addresses, networks (CIDR) or "*" for every peer; a unix-socket peer is always trusted."""
+        allowed = tuple(allowed)
+        self._everyone = "*" in allowed
+        self._networks = [ipaddress.ip_network(item, strict=False) for item in allowed if item != "*"]
+        self._known: dict[str, bool] = {}
+
+    def trusts(self, peer: Peer) -> bool:
+        """Whether this peer's word is taken."""
+        return peer is None or self._everyone or self._trusts_host(peer[0])
+
+    def _trusts_host(self, host: str) -> bool:
+        known = self._known.get(host)
+        if known is None:
+            known = self._look_up(host)
+            if len(self._known) < 1024:
+                self._known[host] = known
+        return known
+
+    def _look_up(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False  # "unknown", or an obfuscated name
+        mapped = getattr(address, "ipv4_mapped", None)  # a dual-stack listener names IPv4 peers so
+        return any((mapped or address) in network for network in self._networks)
+
+    def resolve(self, wire: Wire, request: Request) -> tuple[Peer, str]:
+        """The client and the scheme of a request, as far as trusted peers vouch for them."""
+        client, scheme = wire.client, wire.scheme
+        if not self.trusts(client):
+            return client, scheme
+        hops: list[bytes] = []
+        for name, value in request.headers:
+            if name == b"x-forwarded-for":
+                hops += value.split(b",")
+            elif name == b"x-forwarded-proto":
+                said = value.split(b",")[-1].strip().lower()
+                if said in (b"http", b"https"):
+                    scheme = said.decode()
+        # Each proxy appends who it was called by: walk back from the nearest until one we do not trust.
+        for hop in reversed(hops):
+            host = _bare_host(hop.strip().decode("latin-1"))
+            if not host:
+                break
+            client = (host, 0)
+            if not self._everyone and not self._trusts_host(host):
+                break
+        return client, scheme
+
+
+def _bare_host(hop: str) -> str:
+    """A hop without its port: "[::1]:80" and "1.2.3.4:80" are seen in the wild."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop

@@ -1,0 +1,118 @@
+"""One accepted connection, whatever it speaks: transport, peer, back-pressure, deadline, and closing without loss.
+
+Subclasses speak a version of HTTP. Who closes: `close` when both sides are done, `linger` when the client may still be
+sending (so that a reset does not eat the answer), `cut` when time is up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, cast
+
+from shardserve.http.exchange import Wire
+
+if TYPE_CHECKING:
+    from shardserve.http.service import Service
+
+NEVER = math.inf
+
+
+class Connection(Wire, asyncio.Protocol):
+    """The transport's protocol. `deadline` is a time of the service's clock at which `expire` is called, or NEVER."""
+
+    __slots__ = ("_reading", "client", "deadline", "lingering", "paused", "scheme", "server", "service", "transport")
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.scheme = "http"
+        self.paused: asyncio.Future[None] | None = None
+        self.lingering = False
+        self._reading = True
+
+    # Called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a new connection."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.client = _host_port(transport.get_extra_info("peername"))
+        self.server = _host_port(transport.get_extra_info("sockname")) or _path(transport.get_extra_info("sockname"))
+        service = self.service
+        self.deadline = service.now + service.timeouts.keep_alive
+        service.opened(self)
+        if service.draining:
+            self.drain()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        self.deadline = NEVER
+        self.resume_writing()
+        self.service.closed(self)
+
+    def pause_writing(self) -> None:
+        """The client does not keep up (the transport's buffer passed its high-water mark)."""
+        if self.paused is None:
+            self.paused = self.service.loop.create_future()
+
+    def resume_writing(self) -> None:
+        """The client has caught up, or is gone."""
+        paused, self.paused = self.paused, None
+        if paused is not None and not paused.done():
+            paused.set_result(None)
+
+    # Called by exchanges and subclasses
+
+    def hold(self) -> None:
+        """See Wire.hold."""
+        if self._reading and not self.transport.is_closing():
+            self._reading = False
+            self.transport.pause_reading()
+
+    def release(self) -> None:
+        """See Wire.release."""
+        if not self._reading and not self.transport.is_closing():
+            self._reading = True
+            self.transport.resume_reading()
+
+    def close(self) -> None:
+        """Send what is buffered, then close."""
+        self.deadline = NEVER
+        self.transport.close()
+
+    def linger(self) -> None:
+        """End our side, then read and throw away for a moment: data that nobody read would turn the close into a reset.
+
+        RFC 9112 section 9.6.
+        """
+        if self.lingering or self.transport.is_closing():
+            return
+        self.lingering = True
+        self.deadline = self.service.now + self.service.timeouts.close_linger
+        if not self.transport.can_write_eof():
+            self.close()
+            return
+        self.transport.write_eof()
+        self.release()
+
+    # Called by the service; what it means is the subclass's to say
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """The worker leaves: answer what is under way, then close."""
+        raise NotImplementedError
+
+    def cut(self) -> None:
+        """The worker's time is up."""
+        self.transport.abort()
+
+
+def _host_port(name: object) -> tuple[str, int] | None:
+    """An address of the socket module as ASGI wants it; None for unix sockets."""
+    return (name[0], name[1]) if isinstance(name, tuple) else None
+
+
+def _path(name: object) -> tuple[str, None] | None:
+    return (name, None) if isinstance(name, str) and name else None

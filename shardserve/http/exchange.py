@@ -1,0 +1,99 @@
+"""The contract between a protocol (the wire) and a gateway (the exchange): these two classes and nothing else.
+
+    wire -> exchange    start()   feed(data)   end()   hung_up()   lost()   cancel()
+    exchange -> wire    respond(...)   write(...)   inform(...)   abort(...)      paused   hold()   release()
+
+A wire implements one HTTP version on one connection (later: one stream of HTTP/2 is a wire as well). An exchange is one
+request and its response; gateways subclass it. All of it happens on the worker's loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+
+    from shardserve.http.request import Request
+    from shardserve.http.service import Service
+
+
+class Exchange:
+    """One request and its response. `request` is the parsed head; `gone` is set once the client has left."""
+
+    __slots__ = ("gone", "request", "wire")
+
+    def __init__(self, wire: Wire, request: Request) -> None:
+        self.wire = wire
+        self.request = request
+        self.gone = False
+
+    def start(self) -> None:
+        """Begin: called once, after the part of the body that came with the head has been fed."""
+        raise NotImplementedError
+
+    def feed(self, data: bytes) -> None:
+        """Take the next octets of the request body; never called with nothing."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """The request body is complete; called once, also when there is none."""
+        raise NotImplementedError
+
+    def hung_up(self) -> None:
+        """The client has ended its side after a complete request: it is gone, or still reads (RFC 9112, 9.6)."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """The connection is gone before the response was complete; no verb of the wire has any effect from now on."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """The graceful timeout is over: end the application's work now, if it can be ended."""
+        raise NotImplementedError
+
+
+class Wire:
+    """What an exchange may ask of its connection. Calls for an exchange that is no longer the current one do nothing.
+
+    `paused` is None while the client keeps up, else a future that is done once the client has read enough. `client`
+    and `server` are (host, port) or None, `scheme` is "http" or "https".
+    """
+
+    __slots__ = ()
+
+    service: Service
+    client: tuple[str, int] | None
+    server: tuple[str, int | None] | None
+    scheme: str
+    paused: asyncio.Future[None] | None
+
+    def respond(
+        self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool
+    ) -> None:
+        """Send the head of the response with the first octets of its body; `more` says that `write` will follow.
+
+        Raises ValueError or TypeError, with nothing sent, if the head is not one that may be sent.
+        """
+        raise NotImplementedError
+
+    def write(self, exchange: Exchange, body: bytes, more: bool) -> None:
+        """Send further octets of the body; with `more` false the response is complete."""
+        raise NotImplementedError
+
+    def inform(self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send an interim (1xx) response."""
+        raise NotImplementedError
+
+    def abort(self, exchange: Exchange) -> None:
+        """End a response that cannot be completed so that the client can tell it was cut."""
+        raise NotImplementedError
+
+    def hold(self) -> None:
+        """Stop reading the request body: the application does not keep up."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Read the request body again."""
+        raise NotImplementedError

@@ -1,0 +1,30 @@
+"""The field section by h11 (pure Python): for machines without httptools, and as the second opinion in tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import h11
+
+from shardserve.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from shardserve.http.parsers import Fields
+
+
+class H11Parser:
+    """Parses each head with a fresh h11 connection, which would begin the next message only after answering itself."""
+
+    name = "h11"
+
+    def parse(self, head: bytes) -> Fields:
+        """See Parser.parse."""
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
+        try:
+            connection.receive_data(head)
+            event = connection.next_event()
+        except h11.RemoteProtocolError as error:
+            raise ProtocolError(error.error_status_hint, str(error)) from None
+        if not isinstance(event, h11.Request):
+            raise ProtocolError(400, "not a request")
+        return list(event.headers)

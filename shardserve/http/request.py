@@ -1,0 +1,227 @@
+"""What a request must be to be served: every rule on request line, fields and framing, once above any parser.
+
+A head comes in as octets and leaves as a Request or as a ProtocolError. References are to RFC 9112 unless named.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shardserve.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from shardserve.http.parsers import Parser
+
+HEAD_END = b"\r\n\r\n"
+
+# Methods that are handed to the application: RFC 9110, PATCH (RFC 5789) and WebDAV with its relatives (the IANA method
+# registry). Any other token is answered 501, whichever parser runs.
+METHODS = {
+    name: name.decode()
+    for name in (
+        b"GET HEAD POST PUT DELETE OPTIONS PATCH TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH REPORT "
+        b"MKACTIVITY CHECKOUT MERGE ACL BIND REBIND UNBIND LINK UNLINK MKCALENDAR PURGE SUBSCRIBE UNSUBSCRIBE NOTIFY"
+    ).split()
+}
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VERSION = re.compile(rb"HTTP/\d\.\d")
+# Visible ASCII and, because clients send it, UTF-8 octets; no white space, no controls, no fragment.
+_TARGET = re.compile(rb"[!-\"$-~\x80-\xff]+")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
+_HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[!$&'()*+,;=:\-._~0-9A-Za-z]+\]|(?:[!$&'()*+,;=\-._~0-9A-Za-z]|%[0-9A-Fa-f]{2})*)"
+    rb"(?::\d{0,5})?"
+)
+_FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
+# A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
+_CONNECTION = {b"": (False, False), b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds on a request head, in octets (and a count of fields)."""
+
+    line: int = 8190
+    fields: int = 100
+    field_size: int = 8190
+    section: int = 65536
+
+
+class Request:
+    """One request head.
+
+    `path` and `query` are the octets of the target before and after the first "?", not percent-decoded. `length` is the
+    declared body length in octets, 0 without a body, None for a chunked one. `headers` are (lower-case name, value).
+    """
+
+    __slots__ = ("expect_continue", "headers", "keep_alive", "length", "method", "path", "query", "version")
+
+    method: str
+    path: bytes
+    query: bytes
+    version: str
+    headers: list[tuple[bytes, bytes]]
+    length: int | None
+    keep_alive: bool
+    expect_continue: bool
+
+    def field(self, name: bytes) -> bytes | None:
+        """The value of the first field of that (lower-case) name, or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+def check_partial(data: bytes, limits: Limits) -> None:
+    """Refuse a head that is not complete yet but cannot become a good one, so that its sender does not hold a place.
+
+    Raises ProtocolError. Limits count octets of the head, however the reads were cut.
+    """
+    line_end = data.find(b"\n")
+    if (line_end if line_end >= 0 else len(data)) > limits.line + 1:
+        raise ProtocolError(414, "request line too long")
+    if len(data) - line_end > limits.section:
+        raise ProtocolError(431, "header section too large")
+    if data.count(b"\n") > limits.fields + 1:
+        raise ProtocolError(431, "too many header fields")
+    if _TOKEN.match(data) is None:
+        raise ProtocolError(400, "malformed request line")
+    returns, pairs = data.count(b"\r"), data.count(b"\r\n")
+    if data.count(b"\n") != pairs or returns - data.endswith(b"\r") != pairs:
+        raise ProtocolError(400, "line that does not end in CRLF")
+
+
+def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
+    """Turn a whole head, up to and with its empty line, into a Request. Raises ProtocolError."""
+    line_end = head.find(b"\r\n")
+    if line_end > limits.line:
+        raise ProtocolError(414, "request line too long")
+    if len(head) > limits.field_size:
+        _check_sizes(head, line_end, limits)
+    request = Request()
+    authority = _read_line(request, head[:line_end])
+    fields = parser.parse(head)
+    count = len(fields)
+    if count > limits.fields:
+        raise ProtocolError(431, "too many header fields")
+    # One CRLF for the request line, each field and the empty line: any more is a folded field (section 5.2), and a bare
+    # CR or LF (section 2.2) makes the two counts differ.
+    if head.count(b"\n") != count + 2 or head.count(b"\r") != count + 2:
+        raise ProtocolError(400, "line that does not end in CRLF, or a folded field")
+    if b"_" in head:
+        # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
+        fields = [field for field in fields if b"_" not in field[0]]
+    request.headers = fields
+    _read_framing(request, authority)
+    return request
+
+
+def _check_sizes(head: bytes, line_end: int, limits: Limits) -> None:
+    if len(head) - line_end > limits.section:
+        raise ProtocolError(431, "header section too large")
+    if max(map(len, head[line_end + 2 :].split(b"\r\n"))) > limits.field_size:
+        raise ProtocolError(431, "header field too large")
+
+
+def _read_line(request: Request, line: bytes) -> bytes | None:
+    """Read method, target and version (section 3); return the authority of an absolute-form target."""
+    words = line.split(b" ")
+    if len(words) != 3:
+        raise ProtocolError(400, "malformed request line")
+    method, target, version = words
+    if version == b"HTTP/1.1":
+        request.version = "1.1"
+    elif version == b"HTTP/1.0":
+        request.version = "1.0"
+    elif _VERSION.fullmatch(version):
+        raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+    else:
+        raise ProtocolError(400, "malformed request line")
+    known = METHODS.get(method)
+    if known is None:
+        if _TOKEN.fullmatch(method) is None:
+            raise ProtocolError(400, "malformed method")
+        raise ProtocolError(501, "method not implemented")
+    request.method = known
+    if _TARGET.fullmatch(target) is None:
+        raise ProtocolError(400, "malformed request target")
+    authority = None
+    if target[0] != 47:  # "/": origin-form, as nearly always
+        authority, target = _read_special_target(known, target)
+    request.path, _, request.query = target.partition(b"?")
+    return authority
+
+
+def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, bytes]:
+    """Absolute-form (section 3.2.2) and asterisk-form (3.2.4): the authority, if any, and the target as origin-form."""
+    if target == b"*" and method == "OPTIONS":
+        return None, target
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None or b"@" in found[1]:  # no userinfo: RFC 9110 section 4.2.4
+        raise ProtocolError(400, "malformed request target")
+    rest = found[2] or b"/"
+    return found[1], rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _read_framing(request: Request, authority: bytes | None) -> None:
+    """Read the fields that decide where the message ends (section 6) and who it is for (section 3.2)."""
+    found: dict[bytes, bytes] = {}
+    for name, value in request.headers:
+        if name in _FRAMING:
+            if name not in found:
+                found[name] = value
+            elif name == b"connection":
+                found[name] += b"," + value
+            else:
+                raise ProtocolError(400, f"more than one {name.decode().title()}")
+    host = found.get(b"host")
+    if host is None:
+        if request.version == "1.1":
+            raise ProtocolError(400, "no Host")
+    elif _HOST.fullmatch(host) is None:
+        raise ProtocolError(400, "malformed Host")
+    if authority is not None:
+        _replace_host(request, authority)
+    request.length = _body_length(request, found.get(b"content-length"), found.get(b"transfer-encoding"))
+    connection = found.get(b"connection", b"")
+    closes, keeps = _CONNECTION.get(connection) or _connection_options(connection)
+    request.keep_alive = not closes and (keeps or request.version == "1.1")
+    request.expect_continue = False
+    expect = found.get(b"expect")
+    if expect is not None and request.version == "1.1":
+        if expect.lower() != b"100-continue":
+            raise ProtocolError(417, "unknown expectation")
+        request.expect_continue = request.length != 0
+
+
+def _body_length(request: Request, length: bytes | None, coding: bytes | None) -> int | None:
+    if coding is not None:
+        # Section 6.1: a message with both, or a coded one from HTTP/1.0, is suspect; nobody sends them in good faith.
+        if length is not None:
+            raise ProtocolError(400, "both Content-Length and Transfer-Encoding")
+        if request.version != "1.1":
+            raise ProtocolError(400, "Transfer-Encoding in HTTP/1.0")
+        if coding.lower() != b"chunked":
+            raise ProtocolError(501, "transfer coding not implemented")
+        return None
+    if length is None:
+        return 0
+    if not length.isdigit() or len(length) > 18:  # bytes.isdigit is ASCII only: no sign, no list, no underscore
+        raise ProtocolError(400, "malformed Content-Length")
+    return int(length)
+
+
+def _connection_options(connection: bytes) -> tuple[bool, bool]:
+    options = [option.strip(b" \t") for option in connection.lower().split(b",")]
+    return b"close" in options, b"keep-alive" in options
+
+
+def _replace_host(request: Request, authority: bytes) -> None:
+    """Section 3.2.2: the authority of an absolute-form target replaces the Host field."""
+    if _HOST.fullmatch(authority) is None:
+        raise ProtocolError(400, "malformed request target")
+    request.headers = [(b"host", authority), *(field for field in request.headers if field[0] != b"host")]

@@ -1,0 +1,137 @@
+"""What all connections of one worker share: settings, the coarse clock, what is open and what runs, drain."""
+
+from __future__ import annotations
+
+import contextvars
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shardserve.http.head import date_line
+from shardserve.http.request import Limits
+from shardserve.net.board import Word, WorkerState
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from shardserve.http.connection import Connection
+    from shardserve.http.exchange import Exchange, Wire
+    from shardserve.http.parsers import Parser
+    from shardserve.http.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Bounds on waiting for a client, in seconds."""
+
+    keep_alive: float = 75.0
+    drain_linger: float = 1.0  # what a draining worker waits for a request on a connection that is idle
+    close_linger: float = 2.0  # what is read, and thrown away, after an answer that closes
+
+
+class Service:
+    """One per worker. `open_exchange` makes the gateway's exchange for a request; `board` is this worker's line."""
+
+    __slots__ = (
+        "_accepting",
+        "_emptied",
+        "board",
+        "connections",
+        "context",
+        "date",
+        "draining",
+        "limits",
+        "loop",
+        "now",
+        "open_exchange",
+        "parser",
+        "requests",
+        "running",
+        "timeouts",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        parser: Parser,
+        open_exchange: Callable[[Wire, Request], Exchange],
+        board: memoryview,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.loop = loop
+        self.parser = parser
+        self.open_exchange = open_exchange
+        self.board = board
+        self.limits = limits or Limits()
+        self.timeouts = timeouts or Timeouts()
+        self.connections: set[Connection] = set()
+        self.running: set[Exchange] = set()  # exchanges whose application code has not returned
+        self.requests = 0
+        self.draining = False
+        self._emptied: asyncio.Future[None] | None = None
+        # Where callbacks run that must not see an application's context variables.
+        self.context = contextvars.copy_context()
+        self.tick()
+
+    def tick(self) -> None:
+        """Move the coarse clock on and act on passed deadlines: once a second, ten times a second while draining."""
+        self.now = time.monotonic()
+        self.date = date_line(time.time())
+        for connection in [one for one in self.connections if one.deadline <= self.now]:
+            connection.expire()
+        self.publish()
+
+    def publish(self) -> None:
+        """Write this worker's line of the board."""
+        board = self.board
+        board[Word.HEARTBEAT] = time.monotonic_ns()
+        board[Word.CONNECTIONS] = len(self.connections)
+        board[Word.REQUESTS] = self.requests
+        board[Word.ACTIVE] = len(self.running)
+
+    def opened(self, connection: Connection) -> None:
+        """A connection was accepted."""
+        self.connections.add(connection)
+        self.board[Word.CONNECTIONS] = len(self.connections)
+        self.board[Word.ACCEPTED] += 1
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        self.board[Word.CONNECTIONS] = len(self.connections)
+        if self._emptied is not None:
+            self.check_empty()
+
+    def ended(self, exchange: Exchange) -> None:
+        """The application's code for an exchange has returned."""
+        self.running.discard(exchange)
+        if self._emptied is not None:
+            self.check_empty()
+
+    def drain(self) -> asyncio.Future[None]:
+        """Begin to leave: every answer closes its connection, idle ones get a short linger.
+
+        The future is done once no connection is open and no application code runs. Nothing may be accepted any more.
+        """
+        self.draining = True
+        self.board[Word.STATE] = WorkerState.DRAINING
+        self.now = time.monotonic()
+        for connection in list(self.connections):
+            connection.drain()
+        self._emptied = self.loop.create_future()
+        self.check_empty()
+        return self._emptied
+
+    def check_empty(self) -> None:
+        """Complete the drain if nothing is left."""
+        if self._emptied is not None and not self.connections and not self.running and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    def cut(self) -> None:
+        """End all that is left: cancel what runs, close every connection."""
+        for exchange in list(self.running):
+            exchange.cancel()
+        for connection in list(self.connections):
+            connection.cut()

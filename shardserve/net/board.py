@@ -1,0 +1,70 @@
+"""The board: a cache line of counters per worker in shared memory, written with plain stores, read by anyone.
+
+It is anonymous shared memory made by the supervisor before it forks, so it survives every worker: what a worker wrote
+last is still there after SIGKILL. No lock: each word has one writer, and a 64-bit aligned store is atomic on every
+platform CPython runs on. Steering, hang detection and metrics read the same words; nothing else may live here.
+"""
+
+from __future__ import annotations
+
+import mmap
+from enum import IntEnum
+
+WORDS = 8  # 64-bit words per shard: one cache line, so that workers do not invalidate each other's
+
+
+class Word(IntEnum):
+    """What each word of a shard's line holds. Times are `time.monotonic_ns()`, the same clock in every process."""
+
+    PID = 0
+    GENERATION = 1
+    STATE = 2  # a WorkerState
+    HEARTBEAT = 3  # when the worker's loop last ticked
+    CONNECTIONS = 4  # open now
+    ACCEPTED = 5  # connections accepted by this worker
+    REQUESTS = 6  # requests begun by this worker; written at each tick
+    ACTIVE = 7  # requests in execution; written at each tick
+
+
+class WorkerState(IntEnum):
+    """Where a worker is in its life, as it says itself."""
+
+    GONE = 0
+    BOOTING = 1
+    READY = 2
+    DRAINING = 3
+
+
+class Board:
+    """The shared memory of `shards` shards.
+
+    A shard has a line for each worker that may be alive on it at once: the one that serves, its replacement while that
+    boots, and two that still drain.
+    """
+
+    LINES_PER_SHARD = 4
+
+    def __init__(self, shards: int) -> None:
+        lines = max(shards, 1) * self.LINES_PER_SHARD
+        self._memory = mmap.mmap(-1, lines * WORDS * 8)
+        self._words = memoryview(self._memory).cast("Q")
+
+    def claim(self, shard: int, generation: int) -> memoryview:
+        """Give a new worker of `shard` a free line, wiped and marked BOOTING. The supervisor calls it before it forks.
+
+        The line is eight words to read, or (by its one writer) to write: `line[Word.PID] = 7`. Raises RuntimeError when
+        all lines of the shard are in use.
+        """
+        for index in range(shard * self.LINES_PER_SHARD, (shard + 1) * self.LINES_PER_SHARD):
+            line = self._words[index * WORDS : (index + 1) * WORDS]
+            if line[Word.STATE] == WorkerState.GONE:
+                for word in Word:
+                    line[word] = 0
+                line[Word.GENERATION] = generation
+                line[Word.STATE] = WorkerState.BOOTING
+                return line
+        raise RuntimeError(f"shard {shard} has {self.LINES_PER_SHARD} workers alive")
+
+    def release(self, line: memoryview) -> None:
+        """Free the line of a worker that has been reaped; its other words stay readable until it is claimed again."""
+        line[Word.STATE] = WorkerState.GONE

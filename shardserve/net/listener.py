@@ -1,0 +1,207 @@
+"""Listening sockets: N SO_REUSEPORT sockets of one TCP address, or one shared socket where sharding is impossible.
+
+The supervisor calls `bind` once and holds what it returns for its whole life, so that no reload and no crash of a
+worker closes an accept queue with connections in it. Nothing here accepts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from shardserve.errors import BindError
+from shardserve.net.address import Address
+from shardserve.net.owner import describe_port_owner, describe_unix_owner
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listening socket. `sharded` says that it is one worker's own; else all workers accept from it."""
+
+    socket: socket.socket
+    sharded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShardGroup:
+    """All listeners of one address: one a shard where `sharded`, else a single one that every shard shares.
+
+    `address` is the address in force (the port is the kernel's choice where 0 was asked for).
+    """
+
+    address: Address
+    sockets: tuple[socket.socket, ...]
+    unlink: tuple[int, int] | None = None  # (device, inode) of a unix socket's path that is ours to remove
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each shard has a socket of its own."""
+        return self.address.kind == "tcp"
+
+    def listener(self, shard: int) -> Listener:
+        """The listener that the worker of `shard` (0-based) accepts from."""
+        return Listener(self.sockets[shard if self.sharded else 0], self.sharded)
+
+    def close(self) -> None:
+        """Close this process's copies: the real end of the listeners once no worker holds one."""
+        for sock in self.sockets:
+            sock.close()
+
+    def remove_path(self) -> None:
+        """Unlink the path of a unix socket, if it is still the one that was bound here."""
+        if self.unlink is None:
+            return
+        with suppress(OSError):
+            found = os.stat(self.address.path)
+            if (found.st_dev, found.st_ino) == self.unlink:
+                Path(self.address.path).unlink()
+
+
+def bind(
+    address: Address, shards: int, backlog: int, owner: tuple[int, int] = (-1, -1), umask: int | None = None
+) -> list[ShardGroup]:
+    """Listen on `address` with `shards` sockets where the kernel can shard it; a host name may give several groups.
+
+    `backlog` is the queue limit of each socket, in connections. `owner` (uid, gid; -1 = leave) and `umask` apply to the
+    path of a unix socket. Raises BindError.
+    """
+    if address.kind == "unix":
+        return [_bind_unix(address, backlog, owner, umask)]
+    if address.kind == "fd":
+        return [_inherit(address, backlog)]
+    return _bind_tcp(address, shards, backlog)
+
+
+def _bind_tcp(address: Address, shards: int, backlog: int) -> list[ShardGroup]:
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise BindError(f"cannot bind {address}: {error.strerror}") from None
+    places = list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
+    groups: list[ShardGroup] = []
+    missing: OSError | None = None
+    try:
+        for family, sockaddr in places:
+            try:
+                groups.append(_bind_shards(family, sockaddr, shards, backlog))
+            except OSError as error:
+                # A name such as localhost may stand for a family this machine lacks: the other one will do.
+                if error.errno != errno.EADDRNOTAVAIL or len(places) == 1:
+                    raise
+                missing = error
+    except OSError as error:
+        for group in groups:
+            group.close()
+        raise _explain(address, error) from None
+    if missing is not None and not groups:
+        raise _explain(address, missing)
+    return groups
+
+
+def _bind_shards(family: int, sockaddr: tuple[object, ...], shards: int, backlog: int) -> ShardGroup:
+    """Bind exclusive-first: shard 0 without SO_REUSEPORT, the option set afterwards, then the rest join it.
+
+    So exactly one of several servers started at once wins, and a stranger's SO_REUSEPORT listener is noticed instead of
+    silently shared with (shared/sharding.md, finding 7). SO_REUSEADDR on all, or TIME_WAITs block the next start.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for shard in range(max(shards, 1)):
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(sockaddr[0] != "::"))
+            if shard:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                sockaddr = sockets[0].getsockname()
+            sock.bind(sockaddr)
+            sock.listen(backlog)
+            if not shard and shards > 1:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setblocking(False)
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    host, port = sockets[0].getsockname()[:2]
+    return ShardGroup(Address("tcp", host=host, port=port), tuple(sockets))
+
+
+def _explain(address: Address, error: OSError) -> BindError:
+    if error.errno == errno.EADDRINUSE:
+        owner = describe_port_owner(address.port)
+        by = f" by {owner}" if owner else ""
+        return BindError(f"cannot bind {address}: the port is taken{by}; stop it or choose another --bind")
+    if error.errno == errno.EACCES:
+        return BindError(f"cannot bind {address}: ports below 1024 need root or CAP_NET_BIND_SERVICE")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return BindError(f"cannot bind {address}: this machine has no such address")
+    return BindError(f"cannot bind {address}: {error.strerror}")
+
+
+def _bind_unix(address: Address, backlog: int, owner: tuple[int, int], umask: int | None) -> ShardGroup:
+    abstract = address.path.startswith("@")
+    if not abstract:
+        _remove_stale(address)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old_umask = os.umask(umask) if umask is not None else None
+    try:
+        sock.bind("\0" + address.path[1:] if abstract else address.path)
+        sock.listen(backlog)
+        sock.setblocking(False)
+        if abstract:
+            return ShardGroup(address, (sock,))
+        if owner != (-1, -1):
+            os.chown(address.path, *owner)
+        made = os.stat(address.path)
+    except OSError as error:
+        sock.close()
+        raise BindError(f"cannot bind {address}: {error.strerror}") from None
+    finally:
+        if old_umask is not None:
+            os.umask(old_umask)
+    return ShardGroup(address, (sock,), unlink=(made.st_dev, made.st_ino))
+
+
+def _remove_stale(address: Address) -> None:
+    """Remove the socket file of a server that is gone; raise BindError if one still answers or it is no socket."""
+    try:
+        mode = os.stat(address.path).st_mode
+    except OSError:
+        return  # nothing there (or not to be seen: bind will say so)
+    if not stat.S_ISSOCK(mode):
+        raise BindError(f"cannot bind {address}: the path exists and is not a socket; remove it or choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(address.path)
+        except ConnectionRefusedError:
+            Path(address.path).unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise BindError(f"cannot bind {address}: {error.strerror}") from None
+        raise BindError(
+            f"cannot bind {address}: {describe_unix_owner(probe)} listens there; stop it or choose another --bind"
+        )
+
+
+def _inherit(address: Address, backlog: int) -> ShardGroup:
+    try:
+        sock = socket.socket(fileno=os.dup(address.fd))
+    except OSError as error:
+        raise BindError(f"cannot use {address}: {error.strerror}; is the socket passed to this process?") from None
+    if sys.platform == "linux" and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        try:
+            sock.listen(backlog)
+        except OSError as error:
+            sock.close()
+            raise BindError(f"cannot use {address}: not a listening stream socket ({error.strerror})") from None
+    sock.setblocking(False)
+    return ShardGroup(address, (sock,))

@@ -1,0 +1,35 @@
+"""What is said at start: the few lines an operator needs, and nothing that is not known yet."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING
+
+from shardserve.logs import log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shardserve.config.settings import Config
+    from shardserve.net.listener import ShardGroup
+    from shardserve.supervisor.shard import Shard
+
+
+def announce_start(config: Config, groups: Iterable[ShardGroup], count: int, why: str) -> None:
+    """Say what is about to serve: version, addresses, shards and how their number was chosen."""
+    from shardserve import __version__
+
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    log.info("shardserve %s (%s) starts as pid %d", __version__, python, os.getpid())
+    for group in groups:
+        how = f"{count} listeners, one per worker" if group.sharded else "one listener, shared: it cannot be sharded"
+        log.info("listening on %s (%s)", group.address.url, how)
+    log.info("workers: %d (%s); loop %s, parser %s", count, why, config.loop, config.http)
+
+
+def announce_ready(config: Config, groups: Iterable[ShardGroup], shards: list[Shard], interface: str) -> None:
+    """Say that the service is up, once the first worker of every shard has become ready or failed."""
+    serving = sum(shard.current is not None for shard in shards)
+    where = ", ".join(group.address.url for group in groups)
+    log.info("ready: %d of %d workers serve %s (%s) on %s", serving, len(shards), config.app, interface, where)

@@ -1,0 +1,92 @@
+"""A worker as the supervisor sees it: a process with a channel and a line of the board. Forking one, ending one."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from shardserve.net.board import WorkerState
+from shardserve.worker.channel import Channel
+from shardserve.worker.process import end_process, run_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shardserve.config.settings import Config
+    from shardserve.worker.channel import Command
+    from shardserve.worker.worker import Place
+
+
+class Child:
+    """One worker process. Times are of `time.monotonic()`; `deadline` is when it will be killed, or None."""
+
+    def __init__(self, pid: int, channel: Channel, place: Place, boot_timeout: float) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.channel = channel
+        self.place = place
+        self.shard = place.shard
+        self.generation = place.generation
+        self.state = WorkerState.BOOTING
+        self.born = time.monotonic()
+        self.ready_at = 0.0
+        self.deadline: float | None = self.born + boot_timeout if boot_timeout else None
+        self.killed = ""  # why the supervisor has killed it
+        self.failure: dict[str, Any] | None = None  # what it said when it could not start
+
+    def command(self, command: Command, deadline: float | None = None) -> None:
+        """Tell the worker to leave; it will be killed at `deadline`."""
+        self.channel.send({"command": command})
+        self.state = WorkerState.DRAINING
+        if deadline is not None:
+            self.deadline = deadline
+
+    def kill(self, why: str) -> None:
+        """End the process now."""
+        self.killed = why
+        self.deadline = None
+        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def reap(self) -> str:
+        """Collect the process, whose pidfd is readable; return how it ended, in words ("" for exit code 0)."""
+        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        self.close()
+        if result is None or (result.si_code == os.CLD_EXITED and result.si_status == 0):
+            return ""
+        if result.si_code == os.CLD_EXITED:
+            return f"exit code {result.si_status}"
+        return signal.Signals(result.si_status).name
+
+    def close(self) -> None:
+        """Close this process's descriptors of the worker."""
+        self.channel.close()
+        os.close(self.pidfd)
+
+
+def fork_worker(config: Config, place: Place, leave_behind: Callable[[], None]) -> Child:
+    """Fork a worker for `place`. `leave_behind` runs in the child and closes what is the supervisor's alone."""
+    ours, theirs = Channel.pair()
+    # A signal between the fork and the child's own handlers would be written to the supervisor's queue.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                atexit._clear()  # noqa: SLF001 what the supervisor registered is not the worker's to run
+                ours.close()
+                leave_behind()
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                code = run_worker(config, place, theirs)
+            except BaseException:  # the last frame of the process: whatever comes here ends it, and is shown
+                traceback.print_exc()
+            finally:
+                end_process(code)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    theirs.close()
+    return Child(pid, ours, place, config.boot_timeout)

@@ -1,0 +1,94 @@
+"""From a configuration to a running service: bind, say so, load what workers share, hand over to the supervisor."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shardserve.config.cpus import choose_workers
+from shardserve.errors import ConfigError, ShardserveError
+from shardserve.http.parsers import make_parser
+from shardserve.logs import log, set_up_logging
+from shardserve.net.address import parse_address
+from shardserve.net.listener import ShardGroup, bind
+from shardserve.supervisor.announce import announce_start
+from shardserve.supervisor.supervisor import Supervisor
+from shardserve.worker.inprocess import serve_here
+from shardserve.worker.loop import import_loop
+from shardserve.worker.process import find_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shardserve.config.settings import Config
+
+_SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+
+
+def serve(config: Config, reread: Callable[[], Config]) -> int:
+    """Serve until told to stop; returns the exit code. `reread` resolves the configuration again, for a reload.
+
+    Raises ConfigError, BindError, or AppError if no worker could start.
+    """
+    if config.workers == 0:
+        return serve_here(config)
+    if sys.platform != "linux":
+        raise ConfigError("workers need Linux (SO_REUSEPORT shards, pidfd); elsewhere serve with --workers 0")
+    set_up_logging(config.log_level)
+    _check_pidfile(config)
+    count, why = choose_workers(config.workers)
+    groups = bind_all(config, count)
+    announce_start(config, groups, count, why)
+    _warn_of_backlog(config)
+    _import_for_workers(config)
+    supervisor = Supervisor(config, groups, count, reread)
+    try:
+        return supervisor.run()
+    finally:
+        supervisor.close()
+
+
+def bind_all(config: Config, shards: int) -> list[ShardGroup]:
+    """Listen on every configured address. Raises ConfigError or BindError, with nothing left bound."""
+    uid, gid, _ = find_owner(config)
+    addresses = [parse_address(text) for text in config.bind]
+    groups: list[ShardGroup] = []
+    try:
+        for address in addresses:
+            groups += bind(address, shards, config.backlog, (uid, gid), config.umask)
+    except ShardserveError:
+        for group in groups:
+            group.close()
+            group.remove_path()
+        raise
+    return groups
+
+
+def _import_for_workers(config: Config) -> None:
+    """Import here, once, what every worker needs, and keep the collector from touching it.
+
+    Workers then share these pages: measured 5.1 instead of 13.8 MB PSS for a bare worker.
+    """
+    import_loop(config.loop)
+    make_parser(config.http)
+    gc.collect()
+    gc.freeze()
+
+
+def _check_pidfile(config: Config) -> None:
+    if config.pidfile and not os.access(Path(config.pidfile).absolute().parent, os.W_OK):
+        raise ConfigError(
+            f"--pidfile: {config.pidfile} cannot be written; choose a directory that is there and writable"
+        )
+
+
+def _warn_of_backlog(config: Config) -> None:
+    try:
+        most = int(_SOMAXCONN.read_text())
+    except (OSError, ValueError):
+        return
+    if config.backlog > most:
+        log.warning("--backlog %d is capped at %d by net.core.somaxconn", config.backlog, most)

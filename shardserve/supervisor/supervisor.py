@@ -1,0 +1,365 @@
+"""The supervisor's loop: every shard has a worker, a reload replaces one at a time, a stop is graceful and bounded.
+
+It blocks until something happens: a signal, a worker's end (pidfd), a worker's word (channel), or the nearest deadline.
+There is no tick and no polling.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, ShardserveError
+from shardserve.logs import log, set_up_logging
+from shardserve.net.board import Board, Word, WorkerState
+from shardserve.supervisor.announce import announce_ready
+from shardserve.supervisor.child import Child, fork_worker
+from shardserve.supervisor.roll import Roll
+from shardserve.supervisor.shard import Shard
+from shardserve.supervisor.signals import SignalQueue
+from shardserve.worker.worker import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shardserve.config.settings import Config
+    from shardserve.net.listener import ShardGroup
+
+_KILL_AFTER = 8.0  # seconds beyond graceful-timeout: cancelled requests and the lifespan shutdown have theirs
+_QUICK = 2.5  # seconds a worker has to leave at once
+_IMPORTING = 1.0  # seconds a worker that is still importing the application has: it cannot hear us before
+
+
+class Supervisor:
+    """Keeps `count` shards served. `reread` resolves the configuration again, for a reload."""
+
+    def __init__(self, config: Config, groups: list[ShardGroup], count: int, reread: Callable[[], Config]) -> None:
+        self.config = config
+        self.groups = groups
+        self.shards = [Shard(index) for index in range(count)]
+        self.generation = 1
+        self._reread = reread
+        self._board = Board(count)
+        self._signals = SignalQueue()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
+        self._untried = set(range(count))  # shards whose first worker has neither become ready nor failed
+        self._serving = False  # some worker has become ready
+        self._stopping = ""
+        self._roll: Roll | None = None
+        self._reload_again = False
+        self._failure: AppError | None = None  # the first one, before any worker was ready
+        self._interface = ""
+        self._last_failure = ""
+
+    def run(self) -> int:
+        """Serve until told to stop; returns the exit code. Raises AppError if no worker could start."""
+        for shard in self.shards:
+            self._replace(shard, self.config, self.generation)
+        while not (self._stopping and not self._children()):
+            if not self._untried and not self._serving and not self._children() and self._failure is not None:
+                raise self._failure
+            for key, _ in self._selector.select(self._time_left()):
+                if self._selector.get_map().get(key.fd) is key:  # not closed by a handler before this one
+                    key.data()
+            self._check_deadlines()
+        return EXIT_OK
+
+    def close(self) -> None:
+        """Give back what outlives the loop."""
+        for group in self.groups:
+            group.close()
+            group.remove_path()
+        self._selector.close()
+        self._signals.close()
+
+    # What happens
+
+    def _on_signals(self) -> None:
+        for verb in self._signals.verbs():
+            if verb == "reload":
+                self._reload()
+            elif verb == "quit" or self._stopping:
+                self._quit()
+            else:
+                self._stop()
+
+    def _on_message(self, child: Child) -> None:
+        messages = child.channel.receive()
+        if messages is None:  # its end is seen at the pidfd
+            self._selector.unregister(child.channel)
+            return
+        for message in messages:
+            if "ready" in message:
+                self._on_ready(child, message["interface"])
+            elif "failed" in message:
+                child.failure = message
+            elif "retire" in message and child is self.shards[child.shard].current:
+                self._retire(child)
+
+    def _on_ready(self, child: Child, interface: str) -> None:
+        if child.state != WorkerState.BOOTING:
+            return  # told to leave while it said so
+        child.state = WorkerState.READY
+        child.ready_at = time.monotonic()
+        child.deadline = None
+        shard = self.shards[child.shard]
+        took = child.ready_at - child.born
+        log.info("shard %d: worker %d serves (ready after %.2f s)", shard.index, child.pid, took)
+        old = shard.promote(child)
+        if old is not None:
+            self._drain(old)
+        if not self._serving:
+            self._serving = True
+            self._write_pidfile()
+            if self._failure is not None:
+                self._log_failure("a worker did not start", self._failure)
+        self._tried(shard, interface)
+        roll = self._roll
+        if roll is not None and roll.shard == shard.index and child.generation == roll.generation:
+            roll.proven = True
+            self.config, self.generation = roll.config, roll.generation
+            if old is None:
+                self._advance_roll()
+
+    def _on_exit(self, child: Child) -> None:
+        if self._selector.get_map().get(child.channel.fileno()) is not None:
+            self._on_message(child)  # its last words
+        self._unregister(child)
+        shard = self.shards[child.shard]
+        was_current, was_incoming = child is shard.current, child is shard.incoming
+        how = child.reap()
+        if child.killed:
+            how = f"killed: {child.killed}"
+        requests = child.place.board[Word.ACTIVE]
+        self._board.release(child.place.board)
+        shard.forget(child)
+        if self._stopping:
+            if how and child.ready_at:
+                log.error("shard %d: worker %d ended badly (%s)", shard.index, child.pid, how)
+        elif was_incoming:
+            self._on_boot_failure(shard, child, how)
+        elif was_current:
+            log.error("shard %d: worker %d died (%s) with %d requests", shard.index, child.pid, how or "exit", requests)
+            if shard.incoming is None:
+                self._retry(shard, shard.delay_after(child))
+        else:
+            if how:
+                log.error("shard %d: worker %d, which was leaving, ended badly (%s)", shard.index, child.pid, how)
+            self._on_left(shard)
+
+    def _on_boot_failure(self, shard: Shard, child: Child, how: str) -> None:
+        error = _failure_of(child, how)
+        roll = self._roll
+        if roll is not None and roll.shard == shard.index and child.generation != roll.generation:
+            self._roll_next()  # it was ended to make room for the reload's
+            return
+        if roll is not None and roll.shard == shard.index and (shard.current is not None or not roll.proven):
+            self._log_failure(
+                f"reload failed: generation {roll.generation} did not start on shard {shard.index}", error
+            )
+            log.error("generation %d goes on serving", self.generation)
+            self._end_roll()
+        elif self._serving:
+            self._log_failure(f"shard {shard.index}: worker {child.pid} did not start", error)
+        else:
+            self._failure = self._failure or error  # run() raises it if no shard becomes ready
+        if shard.current is None and shard.incoming is None:
+            self._retry(shard, shard.delay_after(child))
+        self._tried(shard)
+
+    def _on_left(self, shard: Shard) -> None:
+        roll = self._roll
+        if roll is not None and roll.shard == shard.index:
+            current = shard.current
+            if current is not None and current.generation == roll.generation:
+                self._advance_roll()
+
+    # Starting workers
+
+    def _replace(self, shard: Shard, config: Config, generation: int) -> None:
+        """Start a worker on the shard's listeners; it takes over from the current one, if any, once it is ready."""
+        if len(shard.children()) == Board.LINES_PER_SHARD:
+            shard.retry_at = time.monotonic() + 1.0  # too many still leave
+            return
+        shard.retry_at = None
+        board = self._board.claim(shard.index, generation)
+        listeners = [group.listener(shard.index) for group in self.groups]
+        place = Place(shard.index, generation, listeners, board)
+        child = shard.incoming = fork_worker(config, place, lambda: self._leave_behind(shard.index))
+        self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_exit(child))
+        self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_message(child))
+
+    def _leave_behind(self, index: int) -> None:
+        """In a forked worker: close everything but the listeners of shard `index`."""
+        self._selector.close()
+        self._signals.close()
+        for child in self._children():
+            child.close()
+        for group in self.groups:
+            if group.sharded:
+                for other, sock in enumerate(group.sockets):
+                    if other != index:
+                        sock.close()
+
+    def _retry(self, shard: Shard, delay: float) -> None:
+        if delay:
+            if self._serving:
+                log.warning("shard %d: trying again in %.1f s", shard.index, delay)
+            shard.retry_at = time.monotonic() + delay
+        else:
+            self._replace(shard, self.config, self.generation)
+
+    def _retire(self, child: Child) -> None:
+        """Replace a worker that asked for it (it got SIGTERM), ready first."""
+        shard = self.shards[child.shard]
+        if not self._stopping and self._roll is None and shard.incoming is None:
+            log.info("shard %d: worker %d got SIGTERM and is replaced", shard.index, child.pid)
+            self._replace(shard, self.config, self.generation)
+
+    def _tried(self, shard: Shard, interface: str = "") -> None:
+        """A worker of the shard has become ready or failed: at start, see whether all have."""
+        if shard.index in self._untried:
+            self._untried.remove(shard.index)
+            self._interface = interface or self._interface
+            if not self._untried and self._serving:
+                announce_ready(self.config, self.groups, self.shards, self._interface)
+                self._end_roll()  # a reload asked for meanwhile may begin
+
+    # Reload
+
+    def _reload(self) -> None:
+        if self._stopping:
+            return
+        if self._roll is not None or self._untried:
+            self._reload_again = True
+            return
+        try:
+            config = self._reread()
+        except ShardserveError as error:
+            log.error("reload refused, generation %d goes on serving: %s", self.generation, error)
+            return
+        if (config.bind, config.workers, config.backlog) != (
+            self.config.bind,
+            self.config.workers,
+            self.config.backlog,
+        ):
+            log.warning("changes to bind, workers and backlog take effect at the next start")
+        set_up_logging(config.log_level)
+        self._roll = Roll(config, self.generation + 1, len(self.shards))
+        log.info("reload: generation %d, one worker at a time", self._roll.generation)
+        self._roll_next()
+
+    def _roll_next(self) -> None:
+        roll = self._roll
+        if roll is None:
+            return
+        if roll.shard is None:
+            log.info("reload complete: generation %d serves", roll.generation)
+            self._end_roll()
+            return
+        shard = self.shards[roll.shard]
+        if shard.incoming is not None:  # a replacement is on its way with the old configuration: take its place
+            shard.incoming.kill("a reload takes its place")
+            return
+        self._replace(shard, roll.config, roll.generation)
+
+    def _advance_roll(self) -> None:
+        if self._roll is not None:
+            self._roll.advance()
+            self._roll_next()
+
+    def _end_roll(self) -> None:
+        self._roll = None
+        if self._reload_again:
+            self._reload_again = False
+            self._reload()
+
+    # Stopping
+
+    def _drain(self, child: Child) -> None:
+        """A replacement serves: the worker answers what it has accepted and leaves."""
+        child.command("drain", time.monotonic() + self.config.graceful_timeout + _KILL_AFTER)
+
+    def _stop(self) -> None:
+        log.info("stopping: at most %g s for the requests under way", self.config.graceful_timeout)
+        self._stopping = "stop"
+        for group in self.groups:
+            group.close()  # the workers hold theirs until they have taken what is queued
+        now = time.monotonic()
+        for child in self._children():
+            if child.state == WorkerState.READY:
+                child.command("stop", now + self.config.graceful_timeout + _KILL_AFTER)
+            elif child.state == WorkerState.BOOTING:
+                child.command("stop", now + _IMPORTING)
+
+    def _quit(self) -> None:
+        if not self._stopping:
+            self._stop()
+        log.info("stopping now")
+        self._stopping = "quit"
+        for child in self._children():
+            child.command("quit", time.monotonic() + _QUICK)
+
+    # Time
+
+    def _children(self) -> list[Child]:
+        return [child for shard in self.shards for child in shard.children()]
+
+    def _waiting(self) -> list[Shard]:
+        """Shards that will try again; at start only once some worker serves (else the first failure ends it all)."""
+        if self._stopping or not self._serving:
+            return []
+        return [shard for shard in self.shards if shard.retry_at is not None and shard.incoming is None]
+
+    def _time_left(self) -> float | None:
+        """Seconds until the nearest deadline, or None."""
+        times = [child.deadline for child in self._children() if child.deadline is not None]
+        times += [shard.retry_at for shard in self._waiting() if shard.retry_at is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _check_deadlines(self) -> None:
+        now = time.monotonic()
+        for child in self._children():
+            if child.deadline is not None and child.deadline <= now:
+                if child.state == WorkerState.BOOTING:
+                    child.kill(f"not ready within the boot timeout of {self.config.boot_timeout:g} s")
+                else:
+                    child.kill("did not leave in time")
+        for shard in self._waiting():
+            if shard.retry_at is not None and shard.retry_at <= now:
+                self._replace(shard, self.config, self.generation)
+
+    # Odds and ends
+
+    def _unregister(self, child: Child) -> None:
+        registered = self._selector.get_map()
+        for descriptor in (child.pidfd, child.channel.fileno()):
+            if descriptor in registered:
+                self._selector.unregister(descriptor)
+
+    def _log_failure(self, what: str, error: AppError) -> None:
+        """Log why a worker did not start; the same traceback is shown once."""
+        if error.trace and error.trace == self._last_failure:
+            log.error("%s: %s (as before)", what, error)
+        else:
+            log.error("%s: %s\n%s", what, error, error.trace.rstrip())
+        self._last_failure = error.trace
+
+    def _write_pidfile(self) -> None:
+        if self.config.pidfile:
+            try:
+                Path(self.config.pidfile).write_text(f"{os.getpid()}\n")
+            except OSError as error:
+                log.error("cannot write the pid file %s: %s", self.config.pidfile, error.strerror)
+
+
+def _failure_of(child: Child, how: str) -> AppError:
+    said: dict[str, Any] = child.failure or {}
+    if not said:
+        return AppError(f"worker {child.pid} died while it started ({how or 'exit code 0'})")
+    kind = AppNotFound if said["exit_code"] == EXIT_APP_NOT_FOUND else AppError
+    return kind(said["failed"], said["trace"])

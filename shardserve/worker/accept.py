@@ -1,0 +1,99 @@
+"""Accepting: from a listener's readiness to a connection, with the worker in control of when.
+
+We accept ourselves instead of leaving it to `create_server`: pausing, emptying the queue before leaving and adopting a
+sibling's queue need to know when the queue is empty, and create_server would call listen() again with a backlog of its
+own (docs/decisions/0002-accept.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING
+
+from shardserve.logs import log
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from shardserve.http.service import Service
+    from shardserve.net.listener import Listener
+
+_BATCH = 64  # connections taken in one turn of the loop from a listener of our own
+_SHARED_BATCH = 1  # from a shared one: siblings that wake with us get theirs
+_PAUSE = 0.25  # seconds without accepting when the process or the machine has no descriptor left
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class Acceptor:
+    """Accepts from one listener onto one loop. `make_connection` makes the protocol of a connection."""
+
+    def __init__(
+        self, service: Service, listener: Listener, make_connection: Callable[[Service], asyncio.BaseProtocol]
+    ) -> None:
+        self._service = service
+        self._socket = listener.socket
+        self._batch = _BATCH if listener.sharded else _SHARED_BATCH
+        self._make_connection = make_connection
+        self._opening: set[asyncio.Task[object]] = set()
+        self._resume: asyncio.TimerHandle | None = None
+        self._accepting = False
+
+    def start(self) -> None:
+        """Accept whenever a connection waits."""
+        if not self._accepting:
+            self._accepting = True
+            self._service.loop.add_reader(self._socket.fileno(), self._take, self._batch)
+
+    def stop(self) -> None:
+        """Accept no more; what waits in the queue stays there."""
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        if self._accepting:
+            self._accepting = False
+            self._service.loop.remove_reader(self._socket.fileno())
+
+    def empty(self, most: int) -> None:
+        """Accept what waits in the queue now, at most `most` connections. For use after `stop`."""
+        self._take(most)
+
+    async def opened(self) -> None:
+        """Wait until every connection that was accepted is known to the service."""
+        if self._opening:
+            await asyncio.wait(self._opening)
+
+    def _take(self, most: int) -> None:
+        for _ in range(most):
+            try:
+                accepted, _ = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._pause(error)
+                    return
+                continue  # the client gave up while it waited (accept(2): ECONNABORTED and network errors)
+            self._open(accepted)
+
+    def _open(self, accepted: socket.socket) -> None:
+        accepted.setblocking(False)
+        service = self._service
+        task: asyncio.Task[object] = service.loop.create_task(
+            service.loop.connect_accepted_socket(lambda: self._make_connection(service), accepted)
+        )
+        self._opening.add(task)
+        task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[object]) -> None:
+        self._opening.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.debug("a connection was lost while it was taken up: %s", error)
+
+    def _pause(self, error: OSError) -> None:
+        """Give open connections time to close: accepting again at once would only spin."""
+        if self._accepting:
+            log.warning("accepting pauses: %s; raise the open-file limit or lower the load", error.strerror)
+            self.stop()
+            self._resume = self._service.loop.call_later(_PAUSE, self.start)

@@ -1,0 +1,55 @@
+"""Serving in the calling process, without a supervisor: `--workers 0` and `shardserve.run(app)`.
+
+For debuggers, profilers and tests: one worker, one listener per address, the application imported here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from shardserve.gateway.loader import LoadedApp, detect_interface, load
+from shardserve.logs import log, set_up_logging
+from shardserve.net.address import parse_address
+from shardserve.net.board import Board
+from shardserve.net.listener import ShardGroup, bind
+from shardserve.worker.loop import new_loop
+from shardserve.worker.worker import Place, Worker
+
+if TYPE_CHECKING:
+    from shardserve.config.settings import Config
+
+
+def serve_here(config: Config, app: Any = None) -> int:
+    """Serve `app`, or the one the configuration names, until SIGTERM or SIGINT (a second one: at once); returns 0.
+
+    Off the main thread no signal can be caught, and it serves until the process ends. Raises ShardserveError.
+    """
+    set_up_logging(config.log_level)
+    loaded = load(config) if app is None else LoadedApp(app, detect_interface(app, config.interface), repr(app))
+    groups: list[ShardGroup] = []
+    try:
+        for text in config.bind:
+            groups += bind(parse_address(text), 1, config.backlog, umask=config.umask)
+        with asyncio.Runner(loop_factory=lambda: new_loop(config.loop)) as runner:
+            runner.run(_serve(config, loaded, groups))
+    finally:
+        for group in groups:
+            group.close()
+            group.remove_path()
+    return 0
+
+
+async def _serve(config: Config, loaded: LoadedApp, groups: list[ShardGroup]) -> None:
+    loop = asyncio.get_running_loop()
+    listeners = [group.listener(0) for group in groups]
+    worker = Worker(config, Place(0, 1, listeners, Board(1).claim(0, 1)), loaded, loop)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, lambda: worker.leave("quit" if worker.leaving.done() else "stop"))
+    await worker.start()
+    where = ", ".join(group.address.url for group in groups)
+    log.info("serving %s (%s) in this process on %s", loaded.name, loaded.interface, where)
+    await worker.serve_until_left()

@@ -1,0 +1,47 @@
+"""The event loop: chosen once per worker, and how tasks are started on it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+
+def new_loop(name: str) -> asyncio.AbstractEventLoop:
+    """Make the loop "uvloop" or "asyncio"; "auto" is uvloop."""
+    if name == "asyncio":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+def import_loop(name: str) -> None:
+    """Import what `new_loop` will need, without making a loop."""
+    if name != "asyncio":
+        importlib.import_module("uvloop")
+
+
+if sys.version_info >= (3, 12):
+
+    def make_spawn(loop: asyncio.AbstractEventLoop) -> Spawn:
+        """How to start a coroutine as a task of `loop`: at once (eagerly), unless the loop has a task factory."""
+
+        def spawn(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            if loop.get_task_factory() is not None:
+                return loop.create_task(coroutine)
+            return asyncio.Task(coroutine, loop=loop, eager_start=True)
+
+        return spawn
+
+else:
+
+    def make_spawn(loop: asyncio.AbstractEventLoop) -> Spawn:
+        """How to start a coroutine as a task of `loop`, through its task factory where one is set."""
+        return loop.create_task

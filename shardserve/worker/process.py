@@ -1,0 +1,125 @@
+"""A worker as a process of its own: from the fork to its exit code. Everything process-wide about a worker is here."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import grp
+import os
+import pwd
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from shardserve.errors import EXIT_OK, AppError, ConfigError, ShardserveError
+from shardserve.gateway.loader import load
+from shardserve.logs import log
+from shardserve.worker.channel import Channel, failure
+from shardserve.worker.loop import new_loop
+from shardserve.worker.worker import Place, Worker
+
+if TYPE_CHECKING:
+    from shardserve.config.settings import Config
+
+# Signals that may reach a whole process group. A worker is commanded over its channel instead, so that Ctrl-C or a
+# service manager's stop is one stop: these do nothing, and TERM asks the supervisor for a replacement.
+_GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_SUPERVISOR_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
+
+
+def run_worker(config: Config, place: Place, channel: Channel) -> int:
+    """Be a worker process, just forked; returns its exit code. What went wrong at boot is also said on the channel."""
+    for number in (*_GROUP_SIGNALS, *_SUPERVISOR_SIGNALS):
+        signal.signal(
+            number, _ignore
+        )  # a function, not SIG_IGN: that would be inherited by what the application starts
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        drop_privileges(config)
+        loop = new_loop(config.loop)
+        asyncio.set_event_loop(loop)  # for applications that ask for the loop while they are imported
+        loaded = load(config)
+        for number in _GROUP_SIGNALS:  # again: the application may have taken them over
+            signal.signal(number, _ignore)
+        worker = Worker(config, place, loaded, loop)
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(_live(worker, channel))
+    except ShardserveError as error:
+        trace = error.trace if isinstance(error, AppError) else ""
+        channel.send(failure(str(error), trace, error.exit_code))
+        return error.exit_code
+    return EXIT_OK
+
+
+def drop_privileges(config: Config) -> None:
+    """Become the configured user and group, with their supplementary groups, and set the umask. Raises ConfigError."""
+    if config.umask is not None:
+        os.umask(config.umask)
+    uid, gid, name = find_owner(config)
+    try:
+        if gid != -1:
+            if name and os.geteuid() == 0:
+                os.initgroups(name, gid)
+            os.setgid(gid)
+        if uid != -1:
+            os.setuid(uid)
+    except PermissionError:
+        raise ConfigError("--user, --group: only root can change to another user or group") from None
+
+
+def find_owner(config: Config) -> tuple[int, int, str]:
+    """The configured (uid, gid, user name); -1 and "" where not configured. Raises ConfigError for unknown names."""
+    uid, gid, name = -1, -1, ""
+    try:
+        if config.user is not None:
+            user = pwd.getpwuid(int(config.user)) if config.user.isdecimal() else pwd.getpwnam(config.user)
+            uid, gid, name = user.pw_uid, user.pw_gid, user.pw_name
+    except KeyError:
+        if not (config.user or "").isdecimal():
+            raise ConfigError(f"--user: there is no user {config.user!r}") from None
+        uid = int(config.user or "")
+    try:
+        if config.group is not None:
+            gid = int(config.group) if config.group.isdecimal() else grp.getgrnam(config.group).gr_gid
+    except KeyError:
+        raise ConfigError(f"--group: there is no group {config.group!r}") from None
+    return uid, gid, name
+
+
+async def _live(worker: Worker, channel: Channel) -> None:
+    loop = asyncio.get_running_loop()
+
+    def obey() -> None:
+        messages = channel.receive()
+        if messages is None:
+            loop.remove_reader(channel.fileno())
+            log.warning("the supervisor is gone; this worker answers what it has accepted and leaves")
+            worker.leave("stop")
+            return
+        for message in messages:
+            worker.leave(message["command"])
+
+    loop.add_reader(channel.fileno(), obey)
+    loop.add_signal_handler(signal.SIGTERM, channel.send, {"retire": True})
+    starting = asyncio.ensure_future(worker.start())
+    await asyncio.wait((starting, worker.leaving), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():  # told to leave while the application still starts: nothing was accepted yet
+        starting.cancel()
+        return
+    starting.result()
+    channel.send({"ready": True, "interface": worker.interface})
+    await worker.serve_until_left()
+
+
+def _ignore(number: int, frame: object) -> None:
+    """Handle a signal by doing nothing."""
+
+
+def end_process(code: int) -> NoReturn:
+    """Leave a forked process: run the application's own atexit functions, but unwind nothing of the parent's."""
+    try:
+        atexit._run_exitfuncs()  # noqa: SLF001 the public way, sys.exit, would run through the supervisor's own frames
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)

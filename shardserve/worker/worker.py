@@ -1,0 +1,131 @@
+"""The life of a worker on its loop: start the application, accept, drain, leave. How it came to be is not its business.
+
+It holds no process-wide state (signals, current directory, globals), so that a worker could be a thread as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shardserve.gateway.asgi import AsgiGateway
+from shardserve.gateway.lifespan import Lifespan
+from shardserve.gateway.target import TrustedProxies
+from shardserve.gateway.threads import ThreadPool
+from shardserve.gateway.wsgi import WsgiGateway
+from shardserve.http.h1 import H1Connection
+from shardserve.http.parsers import make_parser
+from shardserve.http.service import Service, Timeouts
+from shardserve.logs import log
+from shardserve.net.board import Word, WorkerState
+from shardserve.worker.accept import Acceptor
+from shardserve.worker.loop import make_spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shardserve.config.settings import Config
+    from shardserve.gateway.loader import LoadedApp
+    from shardserve.net.listener import Listener
+    from shardserve.worker.channel import Command
+
+_TICK = 1.0  # seconds between looks at deadlines
+_DRAIN_TICK = 0.1  # the same while draining, when a deadline holds up a reload
+_LIFESPAN_SHUTDOWN = 5.0  # seconds an application has to shut down
+_QUICK = 1.0  # seconds the same has when the worker must leave at once, and that cancelled requests have to end
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker stands: its shard (0-based) and generation, its listeners, its line of the board."""
+
+    shard: int
+    generation: int
+    listeners: Sequence[Listener]
+    board: memoryview
+
+
+class Worker:
+    """One application on one loop."""
+
+    def __init__(self, config: Config, place: Place, loaded: LoadedApp, loop: asyncio.AbstractEventLoop) -> None:
+        self._config = config
+        self._place = place
+        self._loop = loop
+        proxies = TrustedProxies(config.forwarded_allow_ips)
+        identity = {"shard": place.shard, "generation": place.generation}
+        self.interface = loaded.interface
+        self._pool: ThreadPool | None = None
+        self._lifespan: Lifespan | None = None
+        gateway: AsgiGateway | WsgiGateway
+        if loaded.interface == "wsgi":
+            self._pool = ThreadPool(config.threads)
+            extra: dict[str, Any] = {f"shardserve.{key}": value for key, value in identity.items()}
+            gateway = WsgiGateway(loaded.app, self._pool, proxies, config.root_path, extra)
+        else:
+            gateway = AsgiGateway(loaded.app, make_spawn(loop), proxies, config.root_path, {"shardserve": identity})
+            self._lifespan = Lifespan(loaded.app, config.lifespan, gateway.state)
+        self.service = Service(
+            loop, make_parser(config.http), gateway, place.board, timeouts=Timeouts(keep_alive=config.keep_alive)
+        )
+        self._acceptors = [Acceptor(self.service, listener, H1Connection) for listener in place.listeners]
+        self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
+        self._hurry: asyncio.Future[None] = loop.create_future()
+        self._tick_every = _TICK
+        self._ticker: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Start the application and accept. Raises AppError."""
+        if self._lifespan is not None:
+            await self._lifespan.startup()
+        self._tick()
+        for acceptor in self._acceptors:
+            acceptor.start()
+        self._place.board[Word.STATE] = WorkerState.READY
+
+    def leave(self, command: Command) -> None:
+        """Begin to leave, as the command says (see channel.py), or hurry where that has begun. Returns at once."""
+        if not self.leaving.done():
+            self.leaving.set_result(command)
+        if command == "quit" and not self._hurry.done():
+            self._hurry.set_result(None)
+
+    async def serve_until_left(self) -> None:
+        """Serve until told to leave; return when everything has been answered or the graceful timeout is over."""
+        command = await self.leaving
+        for acceptor in self._acceptors:
+            acceptor.stop()
+            if command == "stop":
+                acceptor.empty(self._config.backlog + 1)
+        # At "stop" this is the real end of the listeners, and the kernel refuses from here on. At "drain" others hold
+        # them, and a copy kept here would keep a socket open that nobody accepts from should the service end meanwhile.
+        for listener in self._place.listeners:
+            listener.socket.close()
+        for acceptor in self._acceptors:
+            await acceptor.opened()
+        await self._drain()
+        if self._lifespan is not None:
+            await self._lifespan.shutdown(_QUICK if self._hurry.done() else _LIFESPAN_SHUTDOWN)
+        if self._pool is not None:
+            self._pool.stop(_QUICK)
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    async def _drain(self) -> None:
+        self._tick_every = _DRAIN_TICK
+        self._tick()
+        emptied = self.service.drain()
+        timeout = self._config.graceful_timeout
+        await asyncio.wait((emptied, self._hurry), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if not emptied.done():
+            left = f"{len(self.service.connections)} connections and {len(self.service.running)} requests"
+            log.warning("leaving with %s not finished%s", left, "" if self._hurry.done() else f" after {timeout:g} s")
+            self.service.cut()
+            await asyncio.wait((emptied,), timeout=_QUICK)
+
+    def _tick(self) -> None:
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._ticker = self._loop.call_later(self._tick_every, self._tick)
+        self.service.tick()

@@ -1,0 +1,25 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+
+import pytest
+from support.server import Server
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers that end with the test: `serve("probe:asgi", "--workers", "2")` returns one that is ready."""
+    numbers = count(1)
+    with ExitStack() as stack:
+
+        def start(app: str, *options: str, ready: bool = True, **settings: object) -> Server:
+            log_path = tmp_path / f"server-{next(numbers)}.log"
+            server = stack.enter_context(Server(app, *options, log_path=log_path, **settings))  # type: ignore[arg-type]
+            return server.ready() if ready else server
+
+        yield start

@@ -1,0 +1,1 @@
+"""What tests share: a real server process, and a plain client that sees octets."""
