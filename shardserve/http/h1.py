@@ -97,6 +97,8 @@ class H1Connection(Connection):
             self._keep = False
             self._exchange.hung_up()
             return True
+        if self._buffer or self._state in (_LENGTH, _CHUNKED):
+            self._refuse(ProtocolError(400, "the request ended before it was complete"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -118,7 +120,7 @@ class H1Connection(Connection):
         self._pumping = True
         try:
             for _ in range(_ROUNDS):
-                while data.startswith(_CRLF):  # section 2.2: empty lines before a request are skipped
+                if data.startswith(_CRLF):  # section 2.2: an empty line before a request is skipped
                     data = data[2:]
                 end = data.find(HEAD_END)
                 if end < 0:

@@ -27,7 +27,7 @@ METHODS = {
 }
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VERSION = re.compile(rb"HTTP/\d\.\d")
+_VERSION = re.compile(rb"HTTP/(\d)\.\d")
 # Visible ASCII and, because clients send it, UTF-8 octets; no white space, no controls, no fragment.
 _TARGET = re.compile(rb"[!-\"$-~\x80-\xff]+")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
@@ -88,11 +88,20 @@ def check_partial(data: bytes, limits: Limits) -> None:
         raise ProtocolError(431, "header section too large")
     if data.count(b"\n") > limits.fields + 1:
         raise ProtocolError(431, "too many header fields")
-    if _TOKEN.match(data) is None:
-        raise ProtocolError(400, "malformed request line")
+    _check_partial_method(data)
     returns, pairs = data.count(b"\r"), data.count(b"\r\n")
     if data.count(b"\n") != pairs or returns - data.endswith(b"\r") != pairs:
         raise ProtocolError(400, "line that does not end in CRLF")
+
+
+def _check_partial_method(data: bytes) -> None:
+    word, space, _ = data[:32].partition(b" ")
+    if word in METHODS if space else any(method.startswith(word) for method in METHODS):
+        return
+    token = _TOKEN.match(word)
+    if token is None or token.end() != len(word):
+        raise ProtocolError(400, "malformed request line")
+    raise ProtocolError(501, "method not implemented")
 
 
 def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
@@ -104,6 +113,8 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
         _check_sizes(head, line_end, limits)
     request = Request()
     authority = _read_line(request, head[:line_end])
+    if head[line_end - 1 : line_end] not in b"01":
+        head = b"GET / HTTP/1.1" + head[line_end:]  # a version that parsers refuse and we have accepted
     fields = parser.parse(head)
     count = len(fields)
     if count > limits.fields:
@@ -137,10 +148,9 @@ def _read_line(request: Request, line: bytes) -> bytes | None:
         request.version = "1.1"
     elif version == b"HTTP/1.0":
         request.version = "1.0"
-    elif _VERSION.fullmatch(version):
-        raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
     else:
-        raise ProtocolError(400, "malformed request line")
+        _read_odd_version(version)
+        request.version = "1.1"
     known = METHODS.get(method)
     if known is None:
         if _TOKEN.fullmatch(method) is None:
@@ -154,6 +164,15 @@ def _read_line(request: Request, line: bytes) -> bytes | None:
         authority, target = _read_special_target(known, target)
     request.path, _, request.query = target.partition(b"?")
     return authority
+
+
+def _read_odd_version(version: bytes) -> None:
+    """RFC 9110 section 2.5: a higher minor version than 1.1 is served as 1.1, another major one is not."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        raise ProtocolError(400, "malformed request line")
+    if found[1] != b"1":
+        raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
 
 
 def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, bytes]:

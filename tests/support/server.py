@@ -22,7 +22,15 @@ class Server:
     `port` is the kernel's choice; `log` is what it has written so far; `wait_for(text)` blocks until that is logged.
     """
 
-    def __init__(self, app: str, *options: str, cwd: Path = APPS, env: dict[str, str] | None = None, bind: str = "127.0.0.1:0", log_path: Path) -> None:
+    def __init__(
+        self,
+        app: str,
+        *options: str,
+        cwd: Path = APPS,
+        env: dict[str, str] | None = None,
+        bind: str = "127.0.0.1:0",
+        log_path: Path,
+    ) -> None:
         self.log_path = log_path
         self._log = log_path.open("wb")
         command = [sys.executable, "-m", "shardserve", app, "--bind", bind, *options]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import h11
@@ -11,6 +12,8 @@ from shardserve.errors import ProtocolError
 if TYPE_CHECKING:
     from shardserve.http.parsers import Fields
 
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
 
 class H11Parser:
     """Parses each head with a fresh h11 connection, which would begin the next message only after answering itself."""
@@ -19,6 +22,8 @@ class H11Parser:
 
     def parse(self, head: bytes) -> Fields:
         """See Parser.parse."""
+        if _CONTROL.search(head):  # h11 lets some of them through in values (RFC 9110 section 5.5)
+            raise ProtocolError(400, "control character in a field")
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
         try:
             connection.receive_data(head)
