@@ -91,14 +91,16 @@ class H1Connection(Connection):
             self._read_body(data)
 
     def eof_received(self) -> bool:
-        """The client will send no more; it may still read (section 9.6), so a request that is complete is answered."""
+        """The client will send no more; it may still read (section 9.6): requests that are complete are answered."""
         self._eof = True
-        if self._state == _READ and self._exchange is not None:
-            self._keep = False
-            self._exchange.hung_up()
+        if self._state == _READ:
+            if self._exchange is not None:
+                self._exchange.hung_up()
             return True
+        if self._state == _HEAD and HEAD_END in self._buffer:
+            return True  # its turn comes
         if self._buffer or self._state in (_LENGTH, _CHUNKED):
-            self._refuse(ProtocolError(400, "the request ended before it was complete"))
+            self._refuse_cut()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -143,6 +145,9 @@ class H1Connection(Connection):
         """Hold an incomplete head, unless it is hopeless already."""
         if data and data != b"\r":
             check_partial(data, self.service.limits)
+            if self._eof:
+                self._refuse_cut()
+                return
         self._buffer = data
 
     def _begin(self, data: bytes, end: int) -> bool:
@@ -175,7 +180,16 @@ class H1Connection(Connection):
                 self._read_body(data)
         if self._exchange is exchange:  # a malformed body may have ended it already
             exchange.start()
+            if self._eof and self._exchange is exchange:
+                self._at_eof(exchange)
         return self._state == _HEAD
+
+    def _at_eof(self, exchange: Exchange) -> None:
+        """A pipelined request has been begun after the client had ended its side."""
+        if self._state == _READ:
+            exchange.hung_up()
+        else:
+            self._refuse_cut()
 
     def _read_body(self, data: bytes) -> None:
         """Take octets of the request body; with no exchange left to want them, they are thrown away."""
@@ -333,6 +347,9 @@ class H1Connection(Connection):
             self.transport.write(head.encode() + body)
         self._end()
 
+    def _refuse_cut(self) -> None:
+        self._refuse(ProtocolError(400, "the request ended before it was complete"))
+
     # From one request to the next
 
     def _unread_is_large(self) -> bool:
@@ -357,6 +374,9 @@ class H1Connection(Connection):
 
     def _next(self) -> None:
         """Be ready for the next request; one that is here already begins in a turn of its own."""
+        if self._eof and not self._buffer:
+            self._end()
+            return
         self._state = _HEAD
         self._request = None
         self.deadline = self.service.now + self.service.timeouts.keep_alive
