@@ -1,0 +1,39 @@
+PYTHON ?= python3
+VENV   ?= .venv
+RUN    := $(VENV)/bin
+
+.PHONY: serve test check format docs clean
+
+serve: $(VENV)/.installed            ## run the server on the bundled demo
+	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
+	@echo "Next: curl http://127.0.0.1:8000/who   or your own: $(RUN)/shardserve myapp:app --workers 4"
+	@exec $(RUN)/shardserve shardserve.demo:app --workers 4
+
+test: $(VENV)/.tests                 ## every test; what cannot run here skips with its reason
+	$(RUN)/python -m pytest -q
+
+check: $(VENV)/.tests                ## format, lint, types, layers
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/python -m pytest -q tests/unit/test_layers.py
+
+format: $(VENV)/.tests
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+docs: $(VENV)/.installed             ## write docs/settings.md from the settings table
+	$(RUN)/python -m shardserve.config.reference > docs/settings.md
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("shardserve needs Python 3.11 or newer; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.installed
+	$(RUN)/python -m pip install -q -e '.[dev,test]'
+	@touch $@
