@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shardserve.config.kinds import Switch, TextList
-from shardserve.config.settings import OPTIONS, SOCKETS, Config, Option
+from shardserve.config.settings import OPTIONS, SOCKETS, Config
 from shardserve.config.sources import Resolved, resolve
 from shardserve.errors import EXIT_CONFIG, EXIT_OK, AppError, ConfigError, ShardserveError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from shardserve.config.option import Option
 
 EXIT_INTERRUPTED = 130  # a shell's code for Ctrl-C; only before there is a server to stop
 COMMAND = "Command"

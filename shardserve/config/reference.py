@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import sys
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from shardserve.config.settings import OPTIONS, Option
+from shardserve.config.settings import OPTIONS
+
+if TYPE_CHECKING:
+    from shardserve.config.option import Option
 
 HEAD = """\
 # Settings

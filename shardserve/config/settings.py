@@ -9,26 +9,25 @@ option stand in `Config.__post_init__`; reading values is the business of `sourc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 from shardserve.config.kinds import (
     Account,
     Choice,
-    Kind,
     Networks,
     OptionalText,
     RootPath,
     Seconds,
     Switch,
+    Text,
     TextList,
     Umask,
     Whole,
     Workers,
 )
+from shardserve.config.option import Names, Option, option
 from shardserve.errors import ConfigError
-
-T = TypeVar("T")
 
 Interface = Literal["auto", "asgi", "wsgi"]
 Lifespan = Literal["auto", "on", "off"]
@@ -40,55 +39,11 @@ APPLICATION = "Application"
 SOCKETS = "Sockets"
 WORKERS = "Workers"
 TIMEOUTS = "Timeouts"
+LIMITS = "Limits"
+LOGGING = "Logging"
 PROXIES = "Proxies"
+DEVELOPMENT = "Development"
 PROCESS = "Process"
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What an option is called besides `--its-name`, `its_name` and SHARDSERVE_ITS_NAME."""
-
-    short: str = ""  # "-w"
-    aliases: tuple[str, ...] = ()  # further long flags: spellings of gunicorn and uvicorn
-    env: str = ""  # a variable platforms set, weaker than the configuration file
-    gunicorn: tuple[str, ...] = ()  # gunicorn's setting names, where they are not ours
-    uvicorn: tuple[str, ...] = ()  # uvicorn's option names, where they are not ours
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One line of the table: all there is to know about an option."""
-
-    name: str
-    default: Any
-    what: str
-    kind: Kind[Any]
-    group: str
-    names: Names
-
-    @property
-    def flag(self) -> str:
-        """The primary spelling on the command line; the application is an argument, not a flag."""
-        return "APP" if self.name == "app" else "--" + self.name.replace("_", "-")
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """All spellings on the command line, the short one first."""
-        return tuple(flag for flag in (self.names.short, self.flag, *self.names.aliases) if flag)
-
-    @property
-    def variable(self) -> str:
-        """The environment variable of our own."""
-        return f"SHARDSERVE_{self.name.upper()}"
-
-
-_NO_NAMES = Names()
-
-
-def option(default: T, what: str, *, kind: Kind[T], group: str, names: Names = _NO_NAMES) -> T:
-    """A field of `Config`. `what` is one sentence or two, with units; `kind` reads its values."""
-    metadata = {"what": what, "kind": kind, "group": group, "names": names}
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +173,72 @@ class Config:
         group=TIMEOUTS,
     )
 
+    header_timeout: float = option(
+        10.0,
+        "How long a request's head may take from its first byte to its end; then 408.",
+        kind=Seconds(),
+        group=TIMEOUTS,
+    )
+    body_timeout: float = option(
+        30.0,
+        "How long a request's body may pause while it is being read; then 408.",
+        kind=Seconds(),
+        group=TIMEOUTS,
+    )
+    body_min_rate: int = option(
+        240,
+        "Bytes a second that a request's body must come at on average, after its first 10 s; 0 sets no limit.",
+        kind=Whole(),
+        group=TIMEOUTS,
+    )
+    write_timeout: float = option(
+        60.0,
+        "How long a client may take no byte of a response that waits for it; then the connection is closed.",
+        kind=Seconds(),
+        group=TIMEOUTS,
+    )
+
+    # Limits
+
+    limit_request_line: int = option(
+        8190,
+        "Longest request line in bytes; more is 414.",
+        kind=Whole(minimum=16),
+        group=LIMITS,
+    )
+    limit_request_fields: int = option(
+        100,
+        "Most header fields in a request; more is 431.",
+        kind=Whole(minimum=1),
+        group=LIMITS,
+    )
+    limit_request_field_size: int = option(
+        8190,
+        "Longest header field in bytes; more is 431.",
+        kind=Whole(minimum=16),
+        group=LIMITS,
+        names=Names(aliases=("--limit-request-field_size",)),
+    )
+    limit_request_section: int = option(
+        65536,
+        "Largest header section, and trailer section, in bytes; more is 431.",
+        kind=Whole(minimum=64),
+        group=LIMITS,
+        names=Names(aliases=("--h11-max-incomplete-event-size",), uvicorn=("h11_max_incomplete_event_size",)),
+    )
+    limit_request_body: int = option(
+        0,
+        "Largest request body in bytes; more is 413. 0 sets no limit.",
+        kind=Whole(),
+        group=LIMITS,
+    )
+    limit_request_spool: int = option(
+        1024**3,
+        "Largest request body in bytes that is kept on disk for a WSGI application; more is 413. 0 sets no limit.",
+        kind=Whole(),
+        group=LIMITS,
+    )
+
     # Proxies
 
     forwarded_allow_ips: tuple[str, ...] = option(
@@ -229,15 +250,48 @@ class Config:
         names=Names(env="FORWARDED_ALLOW_IPS"),
     )
 
-    # Process
+    # Logging
 
     log_level: LogLevel = option(
         "info",
         "The least severe messages that are logged.",
         kind=Choice[LogLevel](get_args(LogLevel)),
-        group=PROCESS,
+        group=LOGGING,
         names=Names(aliases=("--loglevel",), gunicorn=("loglevel",)),
     )
+    access_logfile: str | None = option(
+        None,
+        "File for the access log, - for standard output. Without it there is none.",
+        kind=OptionalText("PATH"),
+        group=LOGGING,
+        names=Names(gunicorn=("accesslog",)),
+    )
+    access_logformat: str = option(
+        '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
+        "Format of a line of the access log, in gunicorn's atoms.",
+        kind=Text("FORMAT"),
+        group=LOGGING,
+        names=Names(gunicorn=("access_log_format",)),
+    )
+
+    # Development
+
+    reload: bool = option(
+        False,
+        "Reload when a Python file changes (needs watchfiles); for development. The last good application stays.",
+        kind=Switch(),
+        group=DEVELOPMENT,
+    )
+    reload_dir: tuple[str, ...] = option(
+        (),
+        "Directories to watch; without any, the current one. Repeatable, or separated by commas.",
+        kind=TextList("PATHS"),
+        group=DEVELOPMENT,
+        names=Names(uvicorn=("reload_dirs",)),
+    )
+
+    # Process
+
     pidfile: str | None = option(
         None,
         "File to write the supervisor's process id to.",

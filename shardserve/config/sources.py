@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from shardserve.config.settings import OPTIONS, Config, Option
+from shardserve.config.settings import OPTIONS, Config
 from shardserve.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from shardserve.config.option import Option
 
 PREFIX = "SHARDSERVE_"
 FILE_VARIABLE = "SHARDSERVE_CONFIG"

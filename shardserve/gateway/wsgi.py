@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from shardserve.errors import ClientDisconnected
+from shardserve.errors import ClientDisconnected, ProtocolError
 from shardserve.gateway.failure import answer_failure, log_failure
 from shardserve.gateway.spool import Spool
 from shardserve.gateway.target import decode_path, split_root
@@ -148,6 +148,9 @@ class WsgiExchange(Exchange):
     def start(self) -> None:
         """See Exchange.start."""
         self._started = True
+        if (self.request.length or 0) > (self.wire.service.limits.spool or sys.maxsize):
+            self._refuse()
+            return
         if self.request.expect_continue:
             self.wire.inform(self, 100, ())
         if self._ended:
@@ -156,6 +159,11 @@ class WsgiExchange(Exchange):
     def feed(self, data: bytes) -> None:
         """See Exchange.feed."""
         self._body.write(data)
+        if self._body.size > (self.wire.service.limits.spool or sys.maxsize):
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self.wire.refuse(self, ProtocolError(413, "request body too large"))
 
     def end(self) -> None:
         """See Exchange.end."""

@@ -21,7 +21,19 @@ NEVER = math.inf
 class Connection(Wire, asyncio.Protocol):
     """The transport's protocol. `deadline` is a time of the service's clock at which `expire` is called, or NEVER."""
 
-    __slots__ = ("_reading", "client", "deadline", "lingering", "paused", "scheme", "server", "service", "transport")
+    __slots__ = (
+        "_reading",
+        "_waiting_octets",
+        "_waiting_since",
+        "client",
+        "deadline",
+        "lingering",
+        "paused",
+        "scheme",
+        "server",
+        "service",
+        "transport",
+    )
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -29,6 +41,9 @@ class Connection(Wire, asyncio.Protocol):
         self.paused: asyncio.Future[None] | None = None
         self.lingering = False
         self._reading = True
+        # Of the octets that wait for the client: how many at the last look, and since when not one has left.
+        self._waiting_octets = 0
+        self._waiting_since = 0.0
 
     # Called by the loop
 
@@ -53,6 +68,7 @@ class Connection(Wire, asyncio.Protocol):
         """The client does not keep up (the transport's buffer passed its high-water mark)."""
         if self.paused is None:
             self.paused = self.service.loop.create_future()
+            self._watch_writing()
 
     def resume_writing(self) -> None:
         """The client has caught up, or is gone."""
@@ -76,8 +92,8 @@ class Connection(Wire, asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is buffered, then close."""
-        self.deadline = NEVER
         self.transport.close()
+        self._watch_writing()
 
     def linger(self) -> None:
         """End our side, then read and throw away for a moment: data that nobody read would turn the close into a reset.
@@ -86,18 +102,32 @@ class Connection(Wire, asyncio.Protocol):
         """
         if self.lingering or self.transport.is_closing():
             return
-        self.lingering = True
-        self.deadline = self.service.now + self.service.timeouts.close_linger
         if not self.transport.can_write_eof():
             self.close()
             return
+        self.lingering = True
         self.transport.write_eof()
+        self._watch_writing()
+        self.deadline = self.service.now + self.service.timeouts.close_linger
         self.release()
 
-    # Called by the service; what it means is the subclass's to say
+    # Called by the service
 
     def expire(self) -> None:
         """The deadline has passed."""
+        if self._waits_for_client():
+            if self._has_stalled():
+                self.transport.abort()
+            else:
+                self.deadline = self.service.now + 1.0
+        elif self.lingering or self.transport.is_closing():
+            self.transport.abort()
+        else:
+            self.deadline = NEVER
+            self.expire_reading()
+
+    def expire_reading(self) -> None:
+        """The deadline has passed, and it is not the client's slowness in reading that it was set for."""
         raise NotImplementedError
 
     def drain(self) -> None:
@@ -107,6 +137,27 @@ class Connection(Wire, asyncio.Protocol):
     def cut(self) -> None:
         """The worker's time is up."""
         self.transport.abort()
+
+    # A client that does not read
+
+    def _watch_writing(self) -> None:
+        """Look once a second whether the client takes what waits for it."""
+        self._waiting_octets = self.transport.get_write_buffer_size()
+        self._waiting_since = self.service.now
+        self.deadline = self.service.now + 1.0
+
+    def _waits_for_client(self) -> bool:
+        waits = self.paused is not None or self.lingering or self.transport.is_closing()
+        return waits and self.transport.get_write_buffer_size() > 0
+
+    def _has_stalled(self) -> bool:
+        """Whether the client has taken no octet for the write timeout (0: however long)."""
+        octets, now = self.transport.get_write_buffer_size(), self.service.now
+        if octets != self._waiting_octets:
+            self._waiting_octets = octets
+            self._waiting_since = now
+        timeout = self.service.timeouts.write
+        return bool(timeout) and now - self._waiting_since >= timeout
 
 
 def _host_port(name: object) -> tuple[str, int] | None:

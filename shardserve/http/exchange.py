@@ -1,7 +1,7 @@
 """The contract between a protocol (the wire) and a gateway (the exchange): these two classes and nothing else.
 
     wire -> exchange    start()   feed(data)   end()   hung_up()   lost()   cancel()
-    exchange -> wire    respond(...)   write(...)   inform(...)   abort(...)      paused   hold()   release()
+    exchange -> wire    respond(...)   write(...)   inform(...)   abort(...)   refuse(...)   paused   hold()   release()
 
 A wire implements one HTTP version on one connection (later: one stream of HTTP/2 is a wire as well). An exchange is one
 request and its response; gateways subclass it. All of it happens on the worker's loop.
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
+    from shardserve.errors import ProtocolError
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
@@ -88,6 +89,10 @@ class Wire:
 
     def abort(self, exchange: Exchange) -> None:
         """End a response that cannot be completed so that the client can tell it was cut."""
+        raise NotImplementedError
+
+    def refuse(self, exchange: Exchange, error: ProtocolError) -> None:
+        """Answer the request with an error status of the server's own, if its answer has not begun, and close."""
         raise NotImplementedError
 
     def hold(self) -> None:

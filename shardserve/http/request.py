@@ -42,12 +42,14 @@ _CONNECTION = {b"": (False, False), b"keep-alive": (False, True), b"Keep-Alive":
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds on a request head, in octets (and a count of fields)."""
+    """Upper bounds on a request, in octets (and a count of fields)."""
 
     line: int = 8190
     fields: int = 100
     field_size: int = 8190
     section: int = 65536
+    body: int = 0  # of a request body; 0 = no limit
+    spool: int = 0  # of one that is kept on disk for the application; 0 = no limit
 
 
 class Request:
@@ -128,6 +130,8 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
         fields = [field for field in fields if b"_" not in field[0]]
     request.headers = fields
     _read_framing(request, authority)
+    if request.length and request.length > limits.body > 0:
+        raise ProtocolError(413, "request body too large")
     return request
 
 

@@ -20,12 +20,20 @@ if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
     from shardserve.http.request import Request
 
+    # Writes one request to the access log: its connection, its head (None if it was refused before it had one), status,
+    # octets of body sent, loop time at which the head was complete.
+    Record = Callable[[Connection, Request | None, int, int, float], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Bounds on waiting for a client, in seconds."""
 
     keep_alive: float = 75.0
+    header: float = 10.0  # from the first octet of a head to its end; 0 = no limit, as for the next two
+    body: float = 30.0  # of silence in a body
+    write: float = 60.0  # without an octet of what waits for the client being taken
+    body_min_rate: float = 240.0  # octets a second, on average, after the first 10 s; 0 = none
     drain_linger: float = 1.0  # what a draining worker waits for a request on a connection that is idle
     close_linger: float = 2.0  # what is read, and thrown away, after an answer that closes
 
@@ -36,6 +44,7 @@ class Service:
     __slots__ = (
         "_accepting",
         "_emptied",
+        "access",
         "board",
         "connections",
         "context",
@@ -59,6 +68,7 @@ class Service:
         board: memoryview,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
+        access: Record | None = None,
     ) -> None:
         self.loop = loop
         self.parser = parser
@@ -68,6 +78,7 @@ class Service:
         self.timeouts = timeouts or Timeouts()
         self.connections: set[Connection] = set()
         self.running: set[Exchange] = set()  # exchanges whose application code has not returned
+        self.access = access
         self.requests = 0
         self.draining = False
         self._emptied: asyncio.Future[None] | None = None

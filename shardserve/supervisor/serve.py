@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from shardserve.config.cpus import choose_workers
 from shardserve.errors import ConfigError, ShardserveError
+from shardserve.http.access import compile_format, open_sink
 from shardserve.http.parsers import make_parser
 from shardserve.logs import log, set_up_logging
 from shardserve.net.address import parse_address
 from shardserve.net.listener import ShardGroup, bind
 from shardserve.supervisor.announce import announce_start
 from shardserve.supervisor.supervisor import Supervisor
+from shardserve.supervisor.watcher import require_watchfiles
 from shardserve.worker.inprocess import serve_here
 from shardserve.worker.loop import import_loop
-from shardserve.worker.process import find_owner
+from shardserve.worker.process import find_owner, raise_open_file_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,12 @@ def serve(config: Config, reread: Callable[[], Config]) -> int:
         raise ConfigError("workers need Linux (SO_REUSEPORT shards, pidfd); elsewhere serve with --workers 0")
     set_up_logging(config.log_level)
     _check_pidfile(config)
+    if config.access_logfile:
+        open_sink(config.access_logfile)
+        compile_format(config.access_logformat)
+    if config.reload:
+        require_watchfiles()
+    raise_open_file_limit()
     count, why = choose_workers(config.workers)
     groups = bind_all(config, count)
     announce_start(config, groups, count, why)

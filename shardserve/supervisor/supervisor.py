@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, ShardserveError
+from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, ConfigError, ShardserveError
+from shardserve.http.access import open_sink
 from shardserve.logs import log, set_up_logging
 from shardserve.net.board import Board, Word, WorkerState
 from shardserve.supervisor.announce import announce_ready
@@ -20,16 +22,19 @@ from shardserve.supervisor.child import Child, fork_worker
 from shardserve.supervisor.roll import Roll
 from shardserve.supervisor.shard import Shard
 from shardserve.supervisor.signals import SignalQueue
+from shardserve.supervisor.watcher import fork_watcher
 from shardserve.worker.worker import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shardserve.config.settings import Config
+    from shardserve.logs import Sink
     from shardserve.net.listener import ShardGroup
 
 _KILL_AFTER = 8.0  # seconds beyond graceful-timeout: cancelled requests and the lifespan shutdown have theirs
 _QUICK = 2.5  # seconds a worker has to leave at once
+_DEVELOPER_WAITS = 2.0  # seconds a replaced worker has under --reload: an open page must not hold the next one up
 _IMPORTING = 1.0  # seconds a worker that is still importing the application has: it cannot hear us before
 
 
@@ -53,12 +58,18 @@ class Supervisor:
         self._reload_again = False
         self._failure: AppError | None = None  # the first one, before any worker was ready
         self._interface = ""
+        self._watcher = 0  # pid
+        self._access_path = ""
+        self._access_sink: Sink | None = None
         self._last_failure = ""
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code. Raises AppError if no worker could start."""
         for shard in self.shards:
             self._replace(shard, self.config, self.generation)
+        if self.config.reload:
+            folders = self.config.reload_dir or (self.config.chdir or ".",)
+            self._watcher = fork_watcher(folders, lambda: self._leave_behind(-1))
         while not (self._stopping and not self._children()):
             if not self._untried and not self._serving and not self._children() and self._failure is not None:
                 raise self._failure
@@ -70,9 +81,14 @@ class Supervisor:
 
     def close(self) -> None:
         """Give back what outlives the loop."""
+        if self._watcher:
+            os.kill(self._watcher, signal.SIGKILL)
+            os.waitpid(self._watcher, 0)
         for group in self.groups:
             group.close()
             group.remove_path()
+        if self.config.pidfile and self._serving:
+            Path(self.config.pidfile).unlink(missing_ok=True)
         self._selector.close()
         self._signals.close()
 
@@ -188,7 +204,7 @@ class Supervisor:
         shard.retry_at = None
         board = self._board.claim(shard.index, generation)
         listeners = [group.listener(shard.index) for group in self.groups]
-        place = Place(shard.index, generation, listeners, board)
+        place = Place(shard.index, generation, listeners, board, self._open_access_log(config))
         child = shard.incoming = fork_worker(config, place, lambda: self._leave_behind(shard.index))
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_exit(child))
         self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_message(child))
@@ -283,6 +299,8 @@ class Supervisor:
     def _drain(self, child: Child) -> None:
         """A replacement serves: the worker answers what it has accepted and leaves."""
         child.command("drain", time.monotonic() + self.config.graceful_timeout + _KILL_AFTER)
+        if self.config.reload:
+            child.deadline = time.monotonic() + _DEVELOPER_WAITS
 
     def _stop(self) -> None:
         log.info("stopping: at most %g s for the requests under way", self.config.graceful_timeout)
@@ -334,6 +352,16 @@ class Supervisor:
                 self._replace(shard, self.config, self.generation)
 
     # Odds and ends
+
+    def _open_access_log(self, config: Config) -> Sink | None:
+        """The access log's sink, opened here: a worker that has dropped its privileges may not be able to."""
+        path = config.access_logfile
+        if path is not None and path != self._access_path:
+            try:
+                self._access_sink, self._access_path = open_sink(path), path
+            except ConfigError as error:
+                log.error("%s", error)
+        return self._access_sink if path is not None else None
 
     def _unregister(self, child: Child) -> None:
         registered = self._selector.get_map()

@@ -16,6 +16,7 @@ from shardserve.net.address import parse_address
 from shardserve.net.board import Board
 from shardserve.net.listener import ShardGroup, bind
 from shardserve.worker.loop import new_loop
+from shardserve.worker.process import raise_open_file_limit
 from shardserve.worker.worker import Place, Worker
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def serve_here(config: Config, app: Any = None) -> int:
     Off the main thread no signal can be caught, and it serves until the process ends. Raises ShardserveError.
     """
     set_up_logging(config.log_level)
+    raise_open_file_limit()
     loaded = load(config) if app is None else LoadedApp(app, detect_interface(app, config.interface), repr(app))
     groups: list[ShardGroup] = []
     try:

@@ -7,6 +7,7 @@ import atexit
 import grp
 import os
 import pwd
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # Signals that may reach a whole process group. A worker is commanded over its channel instead, so that Ctrl-C or a
 # service manager's stop is one stop: these do nothing, and TERM asks the supervisor for a replacement.
 _GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_OPEN_FILES_MAX = 1 << 20
 _SUPERVISOR_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
 
 
@@ -84,6 +86,17 @@ def find_owner(config: Config) -> tuple[int, int, str]:
     except KeyError:
         raise ConfigError(f"--group: there is no group {config.group!r}") from None
     return uid, gid, name
+
+
+def raise_open_file_limit() -> None:
+    """Raise the soft limit on open files to the hard one: each connection is a descriptor (getrlimit(2)).
+
+    Not above a million: an unlimited hard limit makes programs that close "all" descriptors spin.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, _OPEN_FILES_MAX) if hard != resource.RLIM_INFINITY else _OPEN_FILES_MAX
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _live(worker: Worker, channel: Channel) -> None:

@@ -14,8 +14,10 @@ from shardserve.gateway.lifespan import Lifespan
 from shardserve.gateway.target import TrustedProxies
 from shardserve.gateway.threads import ThreadPool
 from shardserve.gateway.wsgi import WsgiGateway
+from shardserve.http.access import AccessLog, open_sink
 from shardserve.http.h1 import H1Connection
 from shardserve.http.parsers import make_parser
+from shardserve.http.request import Limits
 from shardserve.http.service import Service, Timeouts
 from shardserve.logs import log
 from shardserve.net.board import Word, WorkerState
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from shardserve.config.settings import Config
     from shardserve.gateway.loader import LoadedApp
+    from shardserve.logs import Sink
     from shardserve.net.listener import Listener
     from shardserve.worker.channel import Command
 
@@ -44,6 +47,7 @@ class Place:
     generation: int
     listeners: Sequence[Listener]
     board: memoryview
+    access: Sink | None = None  # opened before privileges are dropped
 
 
 class Worker:
@@ -66,8 +70,11 @@ class Worker:
         else:
             gateway = AsgiGateway(loaded.app, make_spawn(loop), proxies, config.root_path, {"shardserve": identity})
             self._lifespan = Lifespan(loaded.app, config.lifespan, gateway.state)
+        self._access = None
+        if config.access_logfile:
+            self._access = AccessLog(loop, place.access or open_sink(config.access_logfile), config.access_logformat)
         self.service = Service(
-            loop, make_parser(config.http), gateway, place.board, timeouts=Timeouts(keep_alive=config.keep_alive)
+            loop, make_parser(config.http), gateway, place.board, _limits(config), _timeouts(config), self._access
         )
         self._acceptors = [Acceptor(self.service, listener, H1Connection) for listener in place.listeners]
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
@@ -107,6 +114,8 @@ class Worker:
         await self._drain()
         if self._lifespan is not None:
             await self._lifespan.shutdown(_QUICK if self._hurry.done() else _LIFESPAN_SHUTDOWN)
+        if self._access is not None:
+            self._access.flush()
         if self._pool is not None:
             self._pool.stop(_QUICK)
         if self._ticker is not None:
@@ -129,3 +138,24 @@ class Worker:
             self._ticker.cancel()
         self._ticker = self._loop.call_later(self._tick_every, self._tick)
         self.service.tick()
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        line=config.limit_request_line,
+        fields=config.limit_request_fields,
+        field_size=config.limit_request_field_size,
+        section=config.limit_request_section,
+        body=config.limit_request_body,
+        spool=config.limit_request_spool,
+    )
+
+
+def _timeouts(config: Config) -> Timeouts:
+    return Timeouts(
+        keep_alive=config.keep_alive,
+        header=config.header_timeout,
+        body=config.body_timeout,
+        write=config.write_timeout,
+        body_min_rate=config.body_min_rate,
+    )

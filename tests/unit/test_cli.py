@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
     server = Server()
-    for name in ("supervisor.supervisor", "worker.inprocess"):
+    for name in ("supervisor.serve", "worker.inprocess"):
         module: Any = ModuleType(f"shardserve.{name}")
         module.serve, module.serve_here = server.serve, server.serve_here
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -152,7 +153,7 @@ class TestServing:
         def interrupted(config: Config, reread: Callable[[], Config]) -> int:
             raise KeyboardInterrupt
 
-        sys.modules["shardserve.supervisor.supervisor"].serve = interrupted  # type: ignore[attr-defined]
+        sys.modules["shardserve.supervisor.serve"].serve = interrupted  # type: ignore[attr-defined]
         assert cli.main(["myapp:app"]) == 130
 
 
@@ -193,14 +194,15 @@ class TestPrintConfig:
         monkeypatch.setenv("SHARDSERVE_KEEP_ALIVE", "2m")
         assert cli.main(["--print-config", "-w", "2"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in lines}
+        cells = [re.split(r" {2,}", line) for line in lines]
+        rows = {name: [value, source] for name, value, source in cells}
         assert list(rows) == [option.name for option in OPTIONS]
         assert rows["workers"] == ["2", "command line"]
         assert rows["keep_alive"] == ["120s", "SHARDSERVE_KEEP_ALIVE"]
         assert rows["backlog"] == ["5", "shardserve.toml"]
         assert rows["bind"] == ["0.0.0.0:5000", "PORT"]
         assert rows["app"] == ["none", "default"]
-        assert len({line.index(rows[line.split()[0]][1], 25) for line in lines}) == 1
+        assert len({line.rindex(source) for line, (_, _, source) in zip(lines, cells, strict=True)}) == 1
 
 
 class TestCheckConfig:

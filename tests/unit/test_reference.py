@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from shardserve.config.option import Option
 from shardserve.config.reference import render
-from shardserve.config.settings import OPTIONS, Option
+from shardserve.config.settings import OPTIONS
 
 PAGE = Path(__file__).parents[2] / "docs/settings.md"
 

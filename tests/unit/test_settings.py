@@ -24,7 +24,8 @@ from shardserve.config.kinds import (
     Whole,
     Workers,
 )
-from shardserve.config.settings import OPTIONS, Config, Option
+from shardserve.config.option import Option
+from shardserve.config.settings import OPTIONS, Config
 from shardserve.errors import ConfigError
 
 ON_OFF = Choice[str](("on", "off"), {"yes": "on"})

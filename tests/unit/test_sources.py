@@ -68,7 +68,7 @@ def test_every_option_can_be_set_by_its_variable_and_its_key(folder: Path) -> No
         if option.kind.show(option.default) not in ("none", '""')
     }
     by_variable = settle(folder, environ={f"SHARDSERVE_{name.upper()}": text for name, text in texts.items()})
-    (folder / "shardserve.toml").write_text("\n".join(f'{name} = "{text}"' for name, text in texts.items()))
+    (folder / "shardserve.toml").write_text("\n".join(f"{name} = '{text}'" for name, text in texts.items()))
     assert by_variable.config == settle(folder).config == Config()
     assert {name for name, origin in by_variable.origins.items() if origin != "default"} == texts.keys()
 
@@ -130,7 +130,7 @@ class TestFile:
         ("text", "message"),
         [
             ("wokers = 3", "x.toml: there is no setting 'wokers'; did you mean workers?"),
-            ("keepalive-timeout = 3", "x.toml: there is no setting 'keepalive-timeout'; did you mean keep_alive?"),
+            ("keep-aliv = 3", "x.toml: there is no setting 'keep-aliv'; did you mean keep_alive?"),
             ("timeout_keep_alive = 3", "x.toml: there is no setting 'timeout_keep_alive'; did you mean keep_alive?"),
             ("port = 80", "x.toml: there is no setting 'port'; did you mean bind?"),
             ("[qqqqq]", "x.toml: there is no setting 'qqqqq'; `shardserve --help` lists all"),

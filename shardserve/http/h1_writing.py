@@ -1,0 +1,219 @@
+"""The answering half of an HTTP/1 connection: framing of responses (RFC 9112 section 6), interim ones, error answers.
+
+What is asked of it comes from exchanges; how the next request gets its turn is for the reading half, in h1.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shardserve.http.connection import Connection
+from shardserve.http.head import ResponseHead, status_line
+from shardserve.logs import log, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shardserve.errors import ProtocolError
+    from shardserve.http.exchange import Exchange
+    from shardserve.http.request import Request
+    from shardserve.http.service import Service
+
+# How the body of the answer is delimited (section 6.3). NOTHING: it must not have one.
+TO_COME, _BY_LENGTH, _BY_CHUNKS, _BY_CLOSE, _NOTHING = range(5)
+
+_JOIN_MAX = 65536  # octets of a body that are copied to leave with the head in one write
+_CLIENT_GONE = 499  # in the access log, for a client that left before the head; nginx's number
+
+_CRLF = b"\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE_LINE = b"connection: close\r\n"
+_KEEP_LINE = b"connection: keep-alive\r\n"
+_CHUNKED_LINE = b"transfer-encoding: chunked\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+_PLAIN_TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
+
+
+class H1Writing(Connection):
+    """Answers the exchange that is current. The reading half says what comes after an answer (`_finish`, `_end`)."""
+
+    __slots__ = ("_began", "_exchange", "_framing", "_keep", "_request", "_sent", "_status", "_unsent")
+
+    def __init__(self, service: Service) -> None:
+        Connection.__init__(self, service)
+        self._exchange: Exchange | None = None
+        self._request: Request | None = None
+        self._framing = TO_COME
+        self._unsent = 0  # octets of the response body that were declared and not sent yet
+        self._keep = True
+        # For the access log
+        self._began = 0.0  # when the request's head was complete, where that is asked for
+        self._status = 0
+        self._sent = 0  # octets of the response body, without their framing
+
+    # The reading half's
+
+    def _finish(self) -> None:
+        """The response is complete."""
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        """Close after the answer, without losing it."""
+        raise NotImplementedError
+
+    def _unread_is_large(self) -> bool:
+        """Whether more of the request body is to come than is worth reading to keep the connection."""
+        raise NotImplementedError
+
+    # What exchanges ask for
+
+    def respond(
+        self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool
+    ) -> None:
+        """See Wire.respond."""
+        request = self._request
+        if exchange is not self._exchange or request is None:
+            return
+        self._status = status
+        head = ResponseHead(status_line(status), headers)
+        self._choose_framing(request, head, status, body, more)
+        if head.close or self.service.draining or (not more and self._unread_is_large()):
+            self._keep = False
+        if not self._keep:
+            head.add(_CLOSE_LINE)
+        elif request.version == "1.0":
+            head.add(_KEEP_LINE)
+        if not head.dated:
+            head.add(self.service.date)
+        try:
+            encoded = head.encode()
+        except (TypeError, ValueError):
+            self._framing = TO_COME  # nothing has left: another answer may
+            raise
+        if self._framing == _BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX and not more:
+            # The usual answer: head and body leave in one write.
+            self._unsent = 0
+            self._sent = len(body)
+            self.transport.write(encoded + body)
+            self._finish()
+        else:
+            self.transport.write(encoded)
+            self._write_body(body, more)
+
+    def _choose_framing(self, request: Request, head: ResponseHead, status: int, body: bytes, more: bool) -> None:
+        """Section 6.3: decide how the client will know where the body ends, and say so in the head."""
+        length = head.length
+        if request.method == "HEAD" or status == 304:
+            self._framing = _NOTHING
+            if length is None and not more and body:
+                length = len(body)
+        elif status == 204:
+            self._framing = _NOTHING
+            return
+        elif length is not None or not more:
+            self._framing = _BY_LENGTH
+            if length is None:
+                length = len(body)
+            self._unsent = length
+        elif request.version == "1.1":
+            self._framing = _BY_CHUNKS
+            head.add(_CHUNKED_LINE)
+        else:
+            self._framing = _BY_CLOSE
+            self._keep = False
+        if length is not None:
+            head.add(b"content-length: %d\r\n" % length)
+
+    def write(self, exchange: Exchange, body: bytes, more: bool) -> None:
+        """See Wire.write."""
+        if exchange is self._exchange:
+            self._write_body(body, more)
+
+    def _write_body(self, body: bytes, more: bool) -> None:
+        transport = self.transport
+        if self._framing == _BY_CHUNKS:
+            if body:
+                self._sent += len(body)
+                transport.writelines((b"%x\r\n" % len(body), body, _CRLF if more else b"\r\n0\r\n\r\n"))
+            elif not more:
+                transport.write(_LAST_CHUNK)
+        elif self._framing == _BY_LENGTH:
+            if len(body) > self._unsent:
+                self._complain("is longer than its Content-Length; the rest was not sent")
+                body = body[: self._unsent]
+                self._keep = False
+                if more:  # the application has more to say than it declared: nobody hears it
+                    more = False
+                    self._lose_exchange()
+            if body:
+                self._sent += len(body)
+                self._unsent -= len(body)
+                transport.write(body)
+            if not more and self._unsent:
+                self._complain("is shorter than its Content-Length; the connection was closed")
+                self._keep = False
+        elif self._framing == _BY_CLOSE and body:
+            self._sent += len(body)
+            transport.write(body)
+        if not more:
+            self._finish()
+
+    def _complain(self, what: str) -> None:
+        request = self._request
+        if request is not None:
+            log.error("%s %s: the response %s", request.method, printable(request.path.decode("latin-1")), what)
+
+    def inform(self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """See Wire.inform."""
+        request = self._request
+        if exchange is not self._exchange or request is None or self._framing != TO_COME or request.version == "1.0":
+            return
+        if status == 100:
+            request.expect_continue = False
+            self.transport.write(_CONTINUE)
+            return
+        head = ResponseHead(b"HTTP/1.1 %d \r\n" % status, headers)
+        self.transport.write(head.encode())
+
+    def abort(self, exchange: Exchange) -> None:
+        """See Wire.abort: close without the end that the framing promised."""
+        if exchange is self._exchange:
+            self._record()
+            self._exchange = None
+            self._end()
+
+    def refuse(self, exchange: Exchange, error: ProtocolError) -> None:
+        """See Wire.refuse."""
+        if exchange is self._exchange:
+            self._refuse(error)
+
+    # The server's own answers
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer a request that is not one we serve, and close: where it ends is not sure (section 2.2, 6.3)."""
+        log.info("refused a request from %s: %d %s", self.client or "a unix socket", error.status, error.reason)
+        begun = self._framing != TO_COME
+        if not begun:
+            self._status = error.status
+            body = error.reason.encode("latin-1", "replace") + b"\n"
+            head = ResponseHead(status_line(error.status), _PLAIN_TEXT)
+            for line in (b"content-length: %d\r\n" % len(body), _CLOSE_LINE, self.service.date):
+                head.add(line)
+            self._sent = len(body)
+            self.transport.write(head.encode() + body)
+        self._record()
+        self._lose_exchange()
+        self._end()
+
+    def _lose_exchange(self) -> None:
+        """Part with the current exchange, if any; it is told that nobody hears it any more."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.gone = True
+            exchange.lost()
+
+    def _record(self) -> None:
+        """Write the current request to the access log, if there is one."""
+        access = self.service.access
+        if access is not None:
+            access(self, self._request, self._status or _CLIENT_GONE, self._sent, self._began)
