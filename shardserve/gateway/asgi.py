@@ -49,7 +49,7 @@ class AsgiGateway:
 
     def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
         """The connection scope of a request (ASGI HTTP spec, "HTTP Connection Scope")."""
-        client, scheme = self.proxies.resolve(wire, request)
+        client, scheme = self.proxies.resolve(wire, request) if request.forwarded else (wire.client, wire.scheme)
         path = decode_path(request.path).decode("utf-8", "replace")
         if self.root_path:
             path = "".join(split_root(path, self.root_path))
@@ -77,7 +77,9 @@ class AsgiExchange(Exchange):
     __slots__ = ("_body", "_done", "_ended", "_gateway", "_head", "_hung_up", "_sent", "_task", "_told", "_waiter")
 
     def __init__(self, wire: Wire, request: Request, gateway: AsgiGateway) -> None:
-        Exchange.__init__(self, wire, request)
+        self.wire = wire  # what Exchange.__init__ does, without the call
+        self.request = request
+        self.gone = False
         self._gateway = gateway
         self._body = b""
         self._ended = False  # the request body is complete

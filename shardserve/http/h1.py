@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.connection import NEVER
-from shardserve.http.h1_writing import TO_COME, H1Writing
+from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, TO_COME, H1Writing
 from shardserve.http.request import HEAD_END, check_partial, read_request
 
 if TYPE_CHECKING:
     from shardserve.http.exchange import Exchange
     from shardserve.http.service import Service
-
-# Where reading stands. READ: the request is complete, its answer is not; what comes now waits in the buffer.
-_HEAD, _LENGTH, _CHUNKED, _READ, _CLOSED = range(5)
 
 _ROUNDS = 16  # requests of one pipeline answered in a row before other connections get their turn
 _BUFFER_MAX = 65536  # octets of requests to come that are held while one is being answered
@@ -45,13 +42,11 @@ class H1Connection(H1Writing):
         "_left",
         "_looked",
         "_pumping",
-        "_state",
     )
 
     def __init__(self, service: Service) -> None:
         H1Writing.__init__(self, service)
         self._buffer = b""
-        self._state = _HEAD
         self._head_begun = False  # part of a head has come, and the deadline is that of the whole head
         self._body: ChunkedBody | None = None
         self._left = 0  # octets of the request body to come, where its length was declared
@@ -72,31 +67,31 @@ class H1Connection(H1Writing):
             data = self._buffer + data
             self._buffer = b""
         state = self._state
-        if state == _HEAD:
+        if state == HEAD:
             self._pump(data)
-        elif state == _READ:
+        elif state == READ:
             self._buffer = data
             if len(data) > _BUFFER_MAX:
                 self.hold()
-        elif state != _CLOSED:
+        elif state != CLOSED:
             self._read_body(data)
 
     def eof_received(self) -> bool:
         """The client will send no more; it may still read (section 9.6): requests that are complete are answered."""
         self._eof = True
-        if self._state == _READ:
+        if self._state == READ:
             if self._exchange is not None:
                 self._exchange.hung_up()
             return True
-        if self._state == _HEAD and HEAD_END in self._buffer:
+        if self._state == HEAD and HEAD_END in self._buffer:
             return True  # its turn comes
-        if self._buffer or self._state in (_LENGTH, _CHUNKED):
+        if self._buffer or self._state in (LENGTH, CHUNKED):
             self._refuse_cut()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See Connection.connection_lost."""
-        self._state = _CLOSED
+        self._state = CLOSED
         self._buffer = b""
         if self._exchange is not None:
             self._record()
@@ -163,15 +158,15 @@ class H1Connection(H1Writing):
         self._keep = request.keep_alive
         self._exchange = exchange = service.open_exchange(self, request)
         if request.length == 0:
-            self._state = _READ
+            self._state = READ
             self._buffer = data
             exchange.end()
         else:
             if request.length is None:
-                self._state = _CHUNKED
+                self._state = CHUNKED
                 self._body = ChunkedBody(service.limits)
             else:
-                self._state = _LENGTH
+                self._state = LENGTH
                 self._left = request.length
             self._body_octets = 0
             self._body_seconds = self._body_silent = 0.0
@@ -183,11 +178,11 @@ class H1Connection(H1Writing):
             exchange.start()
             if self._eof and self._exchange is exchange:
                 self._at_eof(exchange)
-        return self._state == _HEAD
+        return self._state == HEAD
 
     def _at_eof(self, exchange: Exchange) -> None:
         """A pipelined request has been begun after the client had ended its side."""
-        if self._state == _READ:
+        if self._state == READ:
             exchange.hung_up()
         else:
             self._refuse_cut()
@@ -197,7 +192,7 @@ class H1Connection(H1Writing):
         exchange = self._exchange
         self._body_octets += len(data)
         self._body_silent = 0.0
-        if self._state == _LENGTH:
+        if self._state == LENGTH:
             rest = data[self._left :]
             if rest:
                 data = data[: self._left]
@@ -218,7 +213,7 @@ class H1Connection(H1Writing):
         if done:
             self.deadline = NEVER
             self._body = None
-            self._state = _READ
+            self._state = READ
             self._buffer = rest
             if len(rest) > _BUFFER_MAX:
                 self.hold()
@@ -241,20 +236,22 @@ class H1Connection(H1Writing):
 
     def _unread_is_large(self) -> bool:
         """See H1Writing._unread_is_large."""
-        if self._state == _LENGTH:
+        if self._state == LENGTH:
             waits = self._request is not None and self._request.expect_continue
             return waits or self._left > _DISCARD_MAX  # a client that waits for 100 may or may not send its body
-        return self._state == _CHUNKED and self._request is not None and self._request.expect_continue
+        return self._state == CHUNKED and self._request is not None and self._request.expect_continue
 
     def _finish(self) -> None:
         """See H1Writing._finish."""
-        self._record()
-        large = self._unread_is_large()
+        if self.service.access is not None:
+            self._record()
         self._exchange = None
-        if not self._keep or self.service.draining or large:
+        if not self._keep or self.service.draining:
             self._end()
-        elif self._state == _READ:
+        elif self._state == READ:
             self._next()
+        elif self._unread_is_large():
+            self._end()
         else:
             self._allowance = _DISCARD_MAX
             self.release()
@@ -264,12 +261,13 @@ class H1Connection(H1Writing):
         if self._eof and not self._buffer:
             self._end()
             return
-        self._state = _HEAD
+        self._state = HEAD
         self._request = None
         self._framing = TO_COME
         self._status = self._sent = 0
-        self.deadline = self.service.now + self.service.timeouts.keep_alive
-        self.release()
+        self.deadline = self.service.now + self.service.keep_alive
+        if not self._reading:
+            self.release()
         if self._buffer and not self._pumping:
             self._resume_soon()
 
@@ -278,15 +276,15 @@ class H1Connection(H1Writing):
         self.service.loop.call_soon(self._resume, context=self.service.context)
 
     def _resume(self) -> None:
-        if self._state == _HEAD and self._buffer:
+        if self._state == HEAD and self._buffer:
             data, self._buffer = self._buffer, b""
             self._pump(data)
 
     def _end(self) -> None:
         """See H1Writing._end: at once if the client has nothing more to send, else by lingering."""
-        complete = self._state == _READ and not self._buffer
+        complete = self._state == READ and not self._buffer
         asked = self._request is not None and not self._request.keep_alive
-        self._state = _CLOSED
+        self._state = CLOSED
         self._buffer = b""
         if self._eof or (complete and asked):
             self.close()
@@ -297,9 +295,9 @@ class H1Connection(H1Writing):
 
     def expire_reading(self) -> None:
         """See Connection.expire_reading."""
-        if self._state in (_LENGTH, _CHUNKED):
+        if self._state in (LENGTH, CHUNKED):
             self._check_pace()
-        elif self._state == _HEAD and self._head_begun:
+        elif self._state == HEAD and self._head_begun:
             self._refuse(ProtocolError(408, "the request's head took too long"))
         elif self._exchange is None:
             self.close()

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shardserve.http.connection import Connection
-from shardserve.http.head import ResponseHead, status_line
+from shardserve.http.head import encode_fields, status_line
+from shardserve.http.request import HEAD_END
 from shardserve.logs import log, printable
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
+# Where reading stands. READ: the request is complete, its answer is not; what comes now waits in the buffer.
+HEAD, LENGTH, CHUNKED, READ, CLOSED = range(5)
 # How the body of the answer is delimited (section 6.3). NOTHING: it must not have one.
 TO_COME, _BY_LENGTH, _BY_CHUNKS, _BY_CLOSE, _NOTHING = range(5)
 
@@ -27,9 +30,9 @@ _CLIENT_GONE = 499  # in the access log, for a client that left before the head;
 
 _CRLF = b"\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CLOSE_LINE = b"connection: close\r\n"
-_KEEP_LINE = b"connection: keep-alive\r\n"
-_CHUNKED_LINE = b"transfer-encoding: chunked\r\n"
+_CLOSE_LINE = b"\r\nconnection: close"
+_KEEP_LINE = b"\r\nconnection: keep-alive"
+_CHUNKED_LINE = b"\r\ntransfer-encoding: chunked"
 _LAST_CHUNK = b"0\r\n\r\n"
 _PLAIN_TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
 
@@ -37,12 +40,13 @@ _PLAIN_TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
 class H1Writing(Connection):
     """Answers the exchange that is current. The reading half says what comes after an answer (`_finish`, `_end`)."""
 
-    __slots__ = ("_began", "_exchange", "_framing", "_keep", "_request", "_sent", "_status", "_unsent")
+    __slots__ = ("_began", "_exchange", "_framing", "_keep", "_request", "_sent", "_state", "_status", "_unsent")
 
     def __init__(self, service: Service) -> None:
         Connection.__init__(self, service)
         self._exchange: Exchange | None = None
         self._request: Request | None = None
+        self._state = HEAD
         self._framing = TO_COME
         self._unsent = 0  # octets of the response body that were declared and not sent yet
         self._keep = True
@@ -74,42 +78,36 @@ class H1Writing(Connection):
         request = self._request
         if exchange is not self._exchange or request is None:
             return
+        fields = encode_fields(status_line(status), headers)
         self._status = status
-        head = ResponseHead(status_line(status), headers)
-        self._choose_framing(request, head, status, body, more)
-        if head.close or self.service.draining or (not more and self._unread_is_large()):
+        own = self._choose_framing(request, fields.length, status, body, more)
+        if fields.close or self.service.draining or (not more and self._state != READ and self._unread_is_large()):
             self._keep = False
         if not self._keep:
-            head.add(_CLOSE_LINE)
+            own += _CLOSE_LINE
         elif request.version == "1.0":
-            head.add(_KEEP_LINE)
-        if not head.dated:
-            head.add(self.service.date)
-        try:
-            encoded = head.encode()
-        except (TypeError, ValueError):
-            self._framing = TO_COME  # nothing has left: another answer may
-            raise
+            own += _KEEP_LINE
+        if not fields.dated:
+            own += self.service.date
         if self._framing == _BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX and not more:
             # The usual answer: head and body leave in one write.
             self._unsent = 0
             self._sent = len(body)
-            self.transport.write(encoded + body)
+            self.transport.write(b"".join((fields.octets, own, HEAD_END, body)))
             self._finish()
         else:
-            self.transport.write(encoded)
+            self.transport.write(b"".join((fields.octets, own, HEAD_END)))
             self._write_body(body, more)
 
-    def _choose_framing(self, request: Request, head: ResponseHead, status: int, body: bytes, more: bool) -> None:
-        """Section 6.3: decide how the client will know where the body ends, and say so in the head."""
-        length = head.length
+    def _choose_framing(self, request: Request, length: int | None, status: int, body: bytes, more: bool) -> bytes:
+        """Section 6.3: decide how the client will know where the body ends; return the field that says so."""
         if request.method == "HEAD" or status == 304:
             self._framing = _NOTHING
             if length is None and not more and body:
                 length = len(body)
         elif status == 204:
             self._framing = _NOTHING
-            return
+            length = None
         elif length is not None or not more:
             self._framing = _BY_LENGTH
             if length is None:
@@ -117,12 +115,11 @@ class H1Writing(Connection):
             self._unsent = length
         elif request.version == "1.1":
             self._framing = _BY_CHUNKS
-            head.add(_CHUNKED_LINE)
+            return _CHUNKED_LINE
         else:
             self._framing = _BY_CLOSE
             self._keep = False
-        if length is not None:
-            head.add(b"content-length: %d\r\n" % length)
+        return b"" if length is None else b"\r\ncontent-length: %d" % length
 
     def write(self, exchange: Exchange, body: bytes, more: bool) -> None:
         """See Wire.write."""
@@ -172,8 +169,7 @@ class H1Writing(Connection):
             request.expect_continue = False
             self.transport.write(_CONTINUE)
             return
-        head = ResponseHead(b"HTTP/1.1 %d \r\n" % status, headers)
-        self.transport.write(head.encode())
+        self.transport.write(encode_fields(b"HTTP/1.1 %d " % status, headers).octets + HEAD_END)
 
     def abort(self, exchange: Exchange) -> None:
         """See Wire.abort: close without the end that the framing promised."""
@@ -196,11 +192,10 @@ class H1Writing(Connection):
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
-            head = ResponseHead(status_line(error.status), _PLAIN_TEXT)
-            for line in (b"content-length: %d\r\n" % len(body), _CLOSE_LINE, self.service.date):
-                head.add(line)
+            octets = encode_fields(status_line(error.status), _PLAIN_TEXT).octets
+            own = b"\r\ncontent-length: %d" % len(body) + _CLOSE_LINE + self.service.date + HEAD_END
             self._sent = len(body)
-            self.transport.write(head.encode() + body)
+            self.transport.write(octets + own + body)
         self._record()
         self._lose_exchange()
         self._end()

@@ -35,7 +35,14 @@ _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[!$&'()*+,;=:\-._~0-9A-Za-z]+\]|(?:[!$&'()*+,;=\-._~0-9A-Za-z]|%[0-9A-Fa-f]{2})*)"
     rb"(?::\d{0,5})?"
 )
-_FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
+# What a field name asks of us, so that one look-up per field is enough. Names are learnt as they come, up to a number
+# that a client making them up cannot turn into memory.
+_ORDINARY, _FRAMING, _FORWARDED, _AMBIGUOUS = range(4)
+_KINDS = {
+    **dict.fromkeys((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"), _FRAMING),
+    **dict.fromkeys((b"x-forwarded-for", b"x-forwarded-proto"), _FORWARDED),
+}
+_KINDS_MAX = 1024
 # A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
 _CONNECTION = {b"": (False, False), b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
 
@@ -59,7 +66,17 @@ class Request:
     declared body length in octets, 0 without a body, None for a chunked one. `headers` are (lower-case name, value).
     """
 
-    __slots__ = ("expect_continue", "headers", "keep_alive", "length", "method", "path", "query", "version")
+    __slots__ = (
+        "expect_continue",
+        "forwarded",
+        "headers",
+        "keep_alive",
+        "length",
+        "method",
+        "path",
+        "query",
+        "version",
+    )
 
     method: str
     path: bytes
@@ -69,6 +86,7 @@ class Request:
     length: int | None
     keep_alive: bool
     expect_continue: bool
+    forwarded: bool  # some X-Forwarded- field is there
 
     def field(self, name: bytes) -> bytes | None:
         """The value of the first field of that (lower-case) name, or None."""
@@ -125,9 +143,6 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     # CR or LF (section 2.2) makes the two counts differ.
     if head.count(b"\n") != count + 2 or head.count(b"\r") != count + 2:
         raise ProtocolError(400, "line that does not end in CRLF, or a folded field")
-    if b"_" in head:
-        # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
-        fields = [field for field in fields if b"_" not in field[0]]
     request.headers = fields
     _read_framing(request, authority)
     if request.length and request.length > limits.body > 0:
@@ -192,15 +207,7 @@ def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, byte
 
 def _read_framing(request: Request, authority: bytes | None) -> None:
     """Read the fields that decide where the message ends (section 6) and who it is for (section 3.2)."""
-    found: dict[bytes, bytes] = {}
-    for name, value in request.headers:
-        if name in _FRAMING:
-            if name not in found:
-                found[name] = value
-            elif name == b"connection":
-                found[name] += b"," + value
-            else:
-                raise ProtocolError(400, f"more than one {name.decode().title()}")
+    found = _find_special(request)
     host = found.get(b"host")
     if host is None:
         if request.version == "1.1":
@@ -219,6 +226,40 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
         if expect.lower() != b"100-continue":
             raise ProtocolError(417, "unknown expectation")
         request.expect_continue = request.length != 0
+
+
+def _find_special(request: Request) -> dict[bytes, bytes]:
+    """Sort the fields: return those about framing, note forwarding, take out ambiguous names."""
+    found: dict[bytes, bytes] = {}
+    request.forwarded = ambiguous = False
+    for name, value in request.headers:
+        kind = _KINDS.get(name)
+        if kind is None:
+            kind = _learn(name)
+        if kind == _ORDINARY:
+            continue
+        if kind == _FRAMING:
+            if name not in found:
+                found[name] = value
+            elif name == b"connection":
+                found[name] += b"," + value
+            else:
+                raise ProtocolError(400, f"more than one {name.decode().title()}")
+        elif kind == _FORWARDED:
+            request.forwarded = True
+        else:
+            ambiguous = True
+    if ambiguous:
+        request.headers = [field for field in request.headers if b"_" not in field[0]]
+    return found
+
+
+def _learn(name: bytes) -> int:
+    # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
+    kind = _AMBIGUOUS if b"_" in name else _ORDINARY
+    if len(_KINDS) < _KINDS_MAX:
+        _KINDS[name] = kind
+    return kind
 
 
 def _body_length(request: Request, length: bytes | None, coding: bytes | None) -> int | None:

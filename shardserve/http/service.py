@@ -50,6 +50,7 @@ class Service:
         "context",
         "date",
         "draining",
+        "keep_alive",
         "limits",
         "loop",
         "now",
@@ -76,6 +77,7 @@ class Service:
         self.board = board
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
+        self.keep_alive = self.timeouts.keep_alive  # read once a request
         self.connections: set[Connection] = set()
         self.running: set[Exchange] = set()  # exchanges whose application code has not returned
         self.access = access

@@ -37,13 +37,8 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The address as a person would open it: a URL for TCP, the text of the address otherwise."""
-        if self.kind != "tcp":
-            return str(self)
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104 compared only
-        if ":" in host and not host.startswith("["):
-            host = f"[{host}]"
-        return f"http://{host}:{self.port}"
+        """The address as a URL where it has one."""
+        return f"http://{self}" if self.kind == "tcp" else str(self)
 
 
 def parse_address(text: str) -> Address:

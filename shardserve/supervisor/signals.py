@@ -14,6 +14,13 @@ VERBS = {
     signal.SIGINT: "stop",
     signal.SIGQUIT: "quit",
     signal.SIGHUP: "reload",
+    # Their default would end or stop the whole service; gunicorn's users send them.
+    signal.SIGUSR1: "ignore",
+    signal.SIGUSR2: "ignore",
+    signal.SIGTTIN: "ignore",
+    signal.SIGTTOU: "ignore",
+    signal.SIGWINCH: "ignore",
+    signal.SIGCHLD: "reap",
 }
 
 

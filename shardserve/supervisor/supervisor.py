@@ -59,6 +59,7 @@ class Supervisor:
         self._failure: AppError | None = None  # the first one, before any worker was ready
         self._interface = ""
         self._watcher = 0  # pid
+        self._orphaned = False  # as process 1: a process that is not ours to wait for may have ended
         self._access_path = ""
         self._access_sink: Sink | None = None
         self._last_failure = ""
@@ -77,6 +78,8 @@ class Supervisor:
                 if self._selector.get_map().get(key.fd) is key:  # not closed by a handler before this one
                     key.data()
             self._check_deadlines()
+            if self._orphaned:
+                self._reap_orphans()
         return EXIT_OK
 
     def close(self) -> None:
@@ -98,6 +101,10 @@ class Supervisor:
         for verb in self._signals.verbs():
             if verb == "reload":
                 self._reload()
+            elif verb == "reap":
+                self._orphaned = os.getpid() == 1
+            elif verb == "ignore":
+                log.debug("a signal that has no meaning here was ignored")
             elif verb == "quit" or self._stopping:
                 self._quit()
             else:
@@ -376,6 +383,13 @@ class Supervisor:
         else:
             log.error("%s: %s\n%s", what, error, error.trace.rstrip())
         self._last_failure = error.trace
+
+    def _reap_orphans(self) -> None:
+        """As process 1 of a container: collect processes that lost their parent. Ours are collected by their pidfd."""
+        self._orphaned = False
+        ours = {child.pid for child in self._children()}
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in ours:
+            os.waitpid(ended.si_pid, 0)
 
     def _write_pidfile(self) -> None:
         if self.config.pidfile:
