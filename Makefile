@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin
 
-.PHONY: serve test check format docs clean
+.PHONY: serve test check format docs bench clean
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -36,4 +36,12 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.tests: $(VENV)/.installed
 	$(RUN)/python -m pip install -q -e '.[dev,test]'
+	@touch $@
+
+bench: $(VENV)-bench/.installed      ## compare with other servers (needs wrk): table in benchmarks/README.md
+	$(VENV)-bench/bin/python benchmarks/bench.py $(BENCH)
+
+$(VENV)-bench/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install -q -e . 'uvicorn[standard]' granian gunicorn
 	@touch $@

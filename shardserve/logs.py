@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import stat
+import time
 
 log = logging.getLogger("shardserve")
 
@@ -87,7 +88,9 @@ def set_up_logging(level: str) -> None:
     """Write the shardserve log to stderr at `level` ("debug" to "critical"); calling it again changes the level."""
     if not log.handlers:
         handler = _SinkHandler(Sink(STDERR))
-        handler.setFormatter(logging.Formatter(FORMAT, DATE_FORMAT))
+        formatter = logging.Formatter(FORMAT, DATE_FORMAT)
+        formatter.converter = time.gmtime  # an application that sets TZ must not shift its worker's lines
+        handler.setFormatter(formatter)
         log.addHandler(handler)
         log.propagate = False
     log.setLevel(level.upper())

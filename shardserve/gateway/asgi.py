@@ -1,4 +1,4 @@
-"""ASGI 3 over HTTP: an exchange whose `receive` and `send` are the application's (asgiref, HTTP spec 2.5)."""
+"""ASGI 3 over HTTP: an exchange whose `receive` and `send` are the application's (asgiref, HTTP spec)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import ClientDisconnected
-from shardserve.gateway.failure import answer_failure
+from shardserve.gateway.failure import answer_failure, is_disconnect
 from shardserve.gateway.target import decode_path, split_root
 from shardserve.http.exchange import Exchange
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
 
 _HELD_MAX = 65536  # octets of a body that wait for receive() before the client is held
-_VERSIONS = {"version": "3.0", "spec_version": "2.5"}
+# 2.3, although `send` raises once the client has gone (2.4): from 2.4 on Starlette leaves it to send() to notice that,
+# and a stream that waits for news would never be told (docs/decisions/0005-asgi-version.md).
+_VERSIONS = {"version": "3.0", "spec_version": "2.3"}
 _DISCONNECT = "http.disconnect"
 
 
@@ -50,7 +52,8 @@ class AsgiGateway:
     def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
         """The connection scope of a request (ASGI HTTP spec, "HTTP Connection Scope")."""
         client, scheme = self.proxies.resolve(wire, request) if request.forwarded else (wire.client, wire.scheme)
-        path = decode_path(request.path).decode("utf-8", "replace")
+        octets = request.path
+        path = (decode_path(octets) if b"%" in octets else octets).decode("utf-8", "replace")
         if self.root_path:
             path = "".join(split_root(path, self.root_path))
         return {
@@ -110,7 +113,8 @@ class AsgiExchange(Exchange):
     def end(self) -> None:
         """See Exchange.end."""
         self._ended = True
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def hung_up(self) -> None:
         """See Exchange.hung_up: `receive` reports a disconnect, answers may still be sent."""
@@ -175,7 +179,8 @@ class AsgiExchange(Exchange):
             else:
                 raise RuntimeError("http.response.body came before http.response.start")
             if self._done:
-                self._wake()
+                if self._waiter is not None:
+                    self._wake()
             elif self.wire.paused is not None:
                 await _wait(self.wire.paused)
         elif kind == "http.response.start" and self._head is None:
@@ -196,13 +201,14 @@ class AsgiExchange(Exchange):
             raise  # the loop has been closed over the task
         except BaseException as error:  # SystemExit too: a request must not end the worker
             # A send() that failed because the client has left is the client's doing, not a fault of the application.
-            answer_failure(self, error, self._sent, quiet=self.gone and isinstance(error, ClientDisconnected))
+            answer_failure(self, error, self._sent, quiet=self.gone and is_disconnect(error))
             if isinstance(error, asyncio.CancelledError):
                 raise
         else:
             if not self._done and not self.gone:
                 what = "returned before its response was complete" if self._sent else "returned without a response"
-                answer_failure(self, RuntimeError(f"the application {what} ({result!r})"), self._sent)
+                fault = RuntimeError(f"the application {what} ({result!r})")
+                answer_failure(self, fault, self._sent, quiet=self._hung_up)
         finally:
             self._done = True
             self.wire.service.ended(self)

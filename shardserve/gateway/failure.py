@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shardserve.errors import ClientDisconnected
 from shardserve.gateway.loader import user_traceback
 from shardserve.logs import log, printable
 
@@ -27,6 +28,17 @@ def answer_failure(exchange: Exchange, error: BaseException, sent: bool, *, quie
         exchange.wire.abort(exchange)
     else:
         exchange.wire.respond(exchange, 500, _HEADERS, _BODY, False)
+
+
+def is_disconnect(error: BaseException | None) -> bool:
+    """Whether an error comes from writing to a client that has left, also where a framework made its own of it."""
+    while error is not None:
+        if isinstance(error, ClientDisconnected):
+            return True
+        if isinstance(error, BaseExceptionGroup):
+            return all(is_disconnect(inner) for inner in error.exceptions)
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def log_failure(exchange: Exchange, error: BaseException) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shardserve.http.connection import Connection
-from shardserve.http.head import encode_fields, status_line
+from shardserve.http.head import STATUS_LINES, encode_fields, status_line
 from shardserve.http.request import HEAD_END
 from shardserve.logs import log, printable
 
@@ -78,25 +78,26 @@ class H1Writing(Connection):
         request = self._request
         if exchange is not self._exchange or request is None:
             return
-        fields = encode_fields(status_line(status), headers)
+        octets, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
         self._status = status
-        own = self._choose_framing(request, fields.length, status, body, more)
-        if fields.close or self.service.draining or (not more and self._state != READ and self._unread_is_large()):
+        own = self._choose_framing(request, length, status, body, more)
+        if close or self.service.draining or (not more and self._state != READ and self._unread_is_large()):
             self._keep = False
         if not self._keep:
             own += _CLOSE_LINE
         elif request.version == "1.0":
             own += _KEEP_LINE
-        if not fields.dated:
+        if not dated:
             own += self.service.date
-        if self._framing == _BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX and not more:
+        if self._framing == _BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.
             self._unsent = 0
             self._sent = len(body)
-            self.transport.write(b"".join((fields.octets, own, HEAD_END, body)))
-            self._finish()
+            self.transport.write(b"".join((octets, own, HEAD_END, body)))
+            if not more:
+                self._finish()
         else:
-            self.transport.write(b"".join((fields.octets, own, HEAD_END)))
+            self.transport.write(b"".join((octets, own, HEAD_END)))
             self._write_body(body, more)
 
     def _choose_framing(self, request: Request, length: int | None, status: int, body: bytes, more: bool) -> bytes:
@@ -169,7 +170,7 @@ class H1Writing(Connection):
             request.expect_continue = False
             self.transport.write(_CONTINUE)
             return
-        self.transport.write(encode_fields(b"HTTP/1.1 %d " % status, headers).octets + HEAD_END)
+        self.transport.write(encode_fields(b"HTTP/1.1 %d " % status, headers)[0] + HEAD_END)
 
     def abort(self, exchange: Exchange) -> None:
         """See Wire.abort: close without the end that the framing promised."""
@@ -192,7 +193,7 @@ class H1Writing(Connection):
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
-            octets = encode_fields(status_line(error.status), _PLAIN_TEXT).octets
+            octets = encode_fields(status_line(error.status), _PLAIN_TEXT)[0]
             own = b"\r\ncontent-length: %d" % len(body) + _CLOSE_LINE + self.service.date + HEAD_END
             self._sent = len(body)
             self.transport.write(octets + own + body)

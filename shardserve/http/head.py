@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,22 +43,19 @@ def status_line(status: int) -> bytes:
     return found
 
 
-class EncodedFields(NamedTuple):
-    """A head up to its last field, without the CRLF behind it, and what the application said that the wire decides."""
+def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None, bool, bool]:
+    """Check and encode a head up to its last field, without the CRLF behind it.
 
-    octets: bytes
-    length: int | None  # the declared Content-Length
-    close: bool  # the application asked for the connection to close
-    dated: bool  # it gave a Date of its own
-
-
-def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> EncodedFields:
-    """Check and encode. Raises ValueError for a head that must not be sent, TypeError for parts that are not bytes."""
+    Returns the octets and what the application said about fields that the wire decides: the declared Content-Length or
+    None, whether it asked for the connection to close, whether it gave a Date. Raises ValueError for a head that must
+    not be sent, TypeError for parts that are not bytes.
+    """
     parts = [first_line]
+    look_up = _PREFIXES.get
     length: int | None = None
     close = dated = False
     for name, value in headers:
-        prefix = _PREFIXES.get(name)
+        prefix = look_up(name)
         if prefix is None:
             prefix = _learn(name)
         if prefix:
@@ -84,7 +81,7 @@ def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> 
     lines = len(parts) // 2
     if octets.count(b"\n") != lines or octets.count(b"\r") != lines or b"\0" in octets:
         raise ValueError("a response header value holds CR, LF or NUL")
-    return EncodedFields(octets, length, close, dated)
+    return octets, length, close, dated
 
 
 def _read_length(value: bytes) -> int:

@@ -232,11 +232,12 @@ def _find_special(request: Request) -> dict[bytes, bytes]:
     """Sort the fields: return those about framing, note forwarding, take out ambiguous names."""
     found: dict[bytes, bytes] = {}
     request.forwarded = ambiguous = False
+    look_up = _KINDS.get
     for name, value in request.headers:
-        kind = _KINDS.get(name)
+        kind = look_up(name)
         if kind is None:
             kind = _learn(name)
-        if kind == _ORDINARY:
+        if not kind:
             continue
         if kind == _FRAMING:
             if name not in found:

@@ -113,7 +113,8 @@ def _bind_shards(family: int, sockaddr: tuple[object, ...], shards: int, backlog
     sockets: list[socket.socket] = []
     try:
         for shard in range(max(shards, 1)):
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            # With its protocol named: asyncio looks at it before it sets TCP_NODELAY on what is accepted from here.
+            sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:

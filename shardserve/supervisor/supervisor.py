@@ -66,11 +66,11 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code. Raises AppError if no worker could start."""
-        for shard in self.shards:
-            self._replace(shard, self.config, self.generation)
         if self.config.reload:
             folders = self.config.reload_dir or (self.config.chdir or ".",)
             self._watcher = fork_watcher(folders, lambda: self._leave_behind(-1))
+        for shard in self.shards:
+            self._replace(shard, self.config, self.generation)
         while not (self._stopping and not self._children()):
             if not self._untried and not self._serving and not self._children() and self._failure is not None:
                 raise self._failure

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Self
 
 TESTS = Path(__file__).parent.parent
 APPS = TESTS / "apps"
@@ -29,20 +30,29 @@ class Server:
         cwd: Path = APPS,
         env: dict[str, str] | None = None,
         bind: str = "127.0.0.1:0",
+        launcher: tuple[str, ...] = ("-m", "shardserve"),
+        pass_fds: tuple[int, ...] = (),
         log_path: Path,
     ) -> None:
+        """`launcher` is what Python runs, with the arguments of the command: a script can stand in for the command."""
         self.log_path = log_path
         self._log = log_path.open("wb")
-        command = [sys.executable, "-m", "shardserve", app, "--bind", bind, *options]
+        command = [sys.executable, *launcher, app, "--bind", bind, *options]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SHARDSERVE_")}
         for name in ("PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"):
             clean.pop(name, None)
         self.process = subprocess.Popen(
-            command, cwd=cwd, env={**clean, **(env or {})}, stdout=self._log, stderr=self._log, start_new_session=True
+            command,
+            cwd=cwd,
+            env={**clean, **(env or {})},
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+            pass_fds=pass_fds,
         )
         self.port = 0
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,7 +76,7 @@ class Server:
     def ready(self, timeout: float = 30) -> Server:
         """Wait until it serves; finds the port."""
         line = self.wait_for(r"(?:ready: \d+ of \d+ workers serve|serving) .* on (\S+)$", timeout)
-        found = re.search(r"http://\S+?:(\d+)", line)
+        found = re.search(r"http://\S+:(\d+)", line)
         self.port = int(found[1]) if found else 0
         return self
 
@@ -86,6 +96,11 @@ class Server:
                 raise AssertionError(f"{pattern!r} was not logged in {timeout} s:\n{self.log}")
             time.sleep(0.01)
 
+    def pause(self) -> None:
+        """A tenth of a second, for a loop that looks for a change; fails if the server has ended."""
+        assert self.process.poll() is None, self.log
+        time.sleep(0.1)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the supervisor."""
         self.process.send_signal(number)
@@ -98,6 +113,19 @@ class Server:
         """The pids of its children."""
         path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
+
+    def workers_left(self) -> list[int]:
+        """Processes of the server's session that are still there after its end."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                try:
+                    cells = (entry / "stat").read_text().rpartition(")")[2].split()
+                except OSError:
+                    continue
+                if int(cells[3]) == self.pid and cells[0] != "Z":  # session; not a zombie
+                    found.append(int(entry.name))
+        return found
 
     def url(self, path: str = "/") -> str:
         return f"http://127.0.0.1:{self.port}{path}"

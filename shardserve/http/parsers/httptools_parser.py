@@ -35,6 +35,8 @@ class HttptoolsParser:
             pass  # only says that what follows the head may be another protocol: that is not for the parser to decide
         except httptools.HttpParserError as error:
             raise ProtocolError(400, str(error)) from None
+        if b" \r" in head or b"\t\r" in head:  # llhttp leaves the white space behind a value to us
+            return [(name, value.rstrip(b" \t")) for name, value in fields]
         return fields
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -44,6 +46,4 @@ class HttptoolsParser:
             lower = name.lower()
             if len(_LOWER) < _LOWER_MAX:
                 _LOWER[name] = lower
-        if value.endswith((b" ", b"\t")):  # llhttp leaves the white space behind a value to us
-            value = value.rstrip(b" \t")
         self._fields.append((lower, value))

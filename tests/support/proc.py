@@ -1,0 +1,119 @@
+"""What the kernel says about processes and sockets, read from /proc, and waiting for it to be so."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LISTEN, ESTABLISHED = "0A", "01"
+SEQPACKET, STREAM = "0005", "0001"
+ACCEPTS = "00010000"
+
+
+@dataclass(frozen=True)
+class TcpSocket:
+    """A row of /proc/net/tcp. `inode` is "0" while no process has accepted the connection."""
+
+    port: int
+    state: str
+    inode: str
+
+
+def eventually(what: str, condition: Callable[[], bool], timeout: float = 10.0) -> None:
+    """Block until `condition` holds; fail, saying `what` did not come true, after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, f"not in {timeout} s: {what}"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def status(pid: int) -> dict[str, str]:
+    """The fields of /proc/PID/status."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def descriptors(pid: int, kind: str) -> set[str]:
+    """What the open descriptors of a process refer to, for those of a kind: `socket`, `pipe`, `anon_inode`."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            link = os.readlink(entry)
+        except OSError:
+            continue  # closed meanwhile
+        if link.startswith(f"{kind}:"):
+            found.add(link[len(kind) + 1 :].strip("[]"))
+    return found
+
+
+def tcp_sockets(port: int) -> list[TcpSocket]:
+    """The TCP sockets of this machine whose local port is `port`."""
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for row in Path(table).read_text().splitlines()[1:]:
+            cells = row.split()
+            if int(cells[1].rpartition(":")[2], 16) == port:
+                found.append(TcpSocket(port, cells[3], cells[9]))
+    return found
+
+
+def tcp_listeners(pid: int, port: int) -> set[str]:
+    """The inodes of the listening sockets on `port` that a process holds."""
+    return descriptors(pid, "socket") & {one.inode for one in tcp_sockets(port) if one.state == LISTEN}
+
+
+def accepted(pid: int, port: int) -> int:
+    """How many connections to `port` a process has accepted that neither side has closed."""
+    return len(descriptors(pid, "socket") & {one.inode for one in tcp_sockets(port) if one.state == ESTABLISHED})
+
+
+def queued(port: int) -> int:
+    """How many connections to `port` no process has accepted yet."""
+    return sum(one.state == ESTABLISHED and one.inode == "0" for one in tcp_sockets(port))
+
+
+def unix_sockets(pid: int, kind: str, *, listening: bool = False) -> set[str]:
+    """The inodes of the unix sockets of a kind (STREAM, SEQPACKET) that a process holds."""
+    rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return descriptors(pid, "socket") & {row[6] for row in rows if row[4] == kind and (row[3] == ACCEPTS) == listening}
+
+
+def marked(name: str, value: str) -> list[int]:
+    """The processes that have been started with an environment variable, apart from this one."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and int(process.name) != os.getpid():
+            try:
+                variables = (process / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue  # ended meanwhile
+            if f"{name}={value}".encode() in variables and alive(int(process.name)):
+                found.append(int(process.name))
+    return found
+
+
+def in_group(group: int) -> list[int]:
+    """The processes of a process group."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and alive(int(process.name)):
+            try:
+                if os.getpgid(int(process.name)) == group:
+                    found.append(int(process.name))
+            except ProcessLookupError:
+                continue
+    return found

@@ -1,0 +1,138 @@
+"""The head of a response: what is encoded, what the wire decides, and what must never leave (RFC 9110 section 5.5)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from shardserve.http import head as head_module
+from shardserve.http.head import EncodedFields, date_line, encode_fields, status_line
+
+
+def fields(*headers: tuple[Any, Any]) -> EncodedFields:
+    return encode_fields(b"HTTP/1.1 200 OK", headers)
+
+
+def encode(*headers: tuple[Any, Any]) -> bytes:
+    return fields(*headers).octets + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [status for status in HTTPStatus if status >= 200])
+def test_a_registered_status_has_its_phrase(status: HTTPStatus) -> None:
+    assert status_line(status.value) == f"HTTP/1.1 {status.value} {status.phrase}".encode()
+
+
+def test_an_unregistered_status_has_an_empty_phrase_but_keeps_the_space() -> None:
+    assert status_line(299) == b"HTTP/1.1 299 "  # RFC 9112 section 4: the space is there also without a phrase
+    assert status_line(999) == b"HTTP/1.1 999 "
+
+
+@pytest.mark.parametrize("status", [-1, 0, 99, 100, 101, 103, 199, 1000, 20000])
+def test_a_status_that_is_not_final_is_refused(status: int) -> None:
+    with pytest.raises(ValueError, match=str(status)):
+        status_line(status)
+
+
+@pytest.mark.parametrize("status", ["200", b"200", None])
+def test_a_status_that_is_no_number_is_refused(status: Any) -> None:
+    with pytest.raises(TypeError):
+        status_line(status)
+
+
+def test_the_date_is_an_imf_fixdate() -> None:
+    assert date_line(784111777.9) == b"\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT"  # RFC 9110 section 5.6.7
+
+
+def test_fields_keep_their_order_spelling_and_repeats() -> None:
+    head = encode((b"Set-Cookie", b"a=b"), (b"x-a", b""), (b"Set-Cookie", b"c=d"), (b"X-A", b"\xe9 b\t"))
+    assert head == b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nx-a: \r\nSet-Cookie: c=d\r\nX-A: \xe9 b\t\r\n\r\n"
+
+
+def test_framing_fields_are_taken_out_and_told() -> None:
+    head = fields(
+        (b"Content-Length", b"5"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Connection", b"keep-alive"),
+        (b"Keep-Alive", b"timeout=5"),
+        (b"X-A", b"b"),
+    )
+    assert head == (b"HTTP/1.1 200 OK\r\nX-A: b", 5, False, False)
+
+
+@pytest.mark.parametrize("name", [b"Connection", b"connection", b"CONNECTION"])
+@pytest.mark.parametrize("value", [b"close", b"Close", b"te, close"])
+def test_an_application_may_ask_for_the_close(name: bytes, value: bytes) -> None:
+    assert fields((name, value)).close
+
+
+def test_an_own_date_is_noticed_in_any_spelling() -> None:
+    for name in (b"Date", b"date", b"DATE"):
+        assert fields((name, b"x")).dated
+    assert not fields((b"X-Date", b"x")).dated
+
+
+@pytest.mark.parametrize("value", [b"", b"a", b"-1", b"+1", b"1, 1", b" 1", b"1 ", b"1_0", b"\xb2"])
+def test_a_content_length_that_is_no_number_is_refused(value: bytes) -> None:
+    with pytest.raises(ValueError, match="content-length"):
+        fields((b"Content-Length", value))
+
+
+def test_content_lengths_may_repeat_but_not_differ() -> None:
+    assert fields((b"Content-Length", b"5"), (b"content-length", b"5")).length == 5
+    with pytest.raises(ValueError, match="differ"):
+        fields((b"Content-Length", b"5"), (b"content-length", b"6"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"a\r\nX-B: c", b"a\nX-B: c", b"a\rb", b"\r\n", b"\n", b"\r", b"a\x00b", b"a\r\n\r\n<html>", b"a\r\n b", b"a\n"],
+)
+@pytest.mark.parametrize("name", [b"X-A", b"Location", b"Date", b"Set-Cookie"])
+def test_a_value_that_would_split_the_response_is_refused(name: bytes, value: bytes) -> None:
+    for _ in range(2):  # also once the name is known
+        with pytest.raises(ValueError, match="CR, LF or NUL"):
+            encode((name, value))
+        with pytest.raises(ValueError, match="CR, LF or NUL"):
+            encode((b"X-Z", b"z"), (name, value), (b"X-Y", b"y"))
+
+
+@pytest.mark.parametrize("name", [b"", b"X A", b"X:A", b"X\r\nA", b"X\n", b"X\x00", b"X-\xe9", b" X", b"X ", b"(X)"])
+def test_a_name_that_is_no_token_is_refused(name: bytes) -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match="not a token"):
+            encode((name, b"a"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-A", b"a"),
+        (None, b"a"),
+        (b"X-A", "a"),
+        (b"X-A", 5),
+        (b"X-A", None),
+        (b"Date", "a"),
+        (b"Content-Length", "5"),
+        (b"Content-Length", 5),
+        (b"Connection", "close"),
+        (b"Connection", 5),
+    ],
+)
+def test_anything_but_octets_is_a_type_error_in_every_field(name: Any, value: Any) -> None:
+    with pytest.raises(TypeError):
+        encode((name, value))
+
+
+def test_a_bytearray_is_as_good_as_bytes_for_a_value() -> None:
+    assert encode((b"X-A", bytearray(b"a"))) == b"HTTP/1.1 200 OK\r\nX-A: a\r\n\r\n"
+
+
+def test_an_application_that_makes_up_names_does_not_fill_the_memory() -> None:
+    for number in range(3000):
+        assert encode((b"X-%d" % number, b"a")) == b"HTTP/1.1 200 OK\r\nX-%d: a\r\n\r\n" % number
+    assert len(head_module._PREFIXES) <= 1024
+    with pytest.raises(ValueError, match="not a token"):  # and the check does not depend on the table
+        encode((b"X 3001", b"a"))
+    assert fields((b"cOnTent-LeNgth", b"5")).length == 5

@@ -1,0 +1,71 @@
+"""A request body on its way to a WSGI application: in memory while small, then in a file that has no name."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shardserve.gateway.spool import MEMORY_MAX, Spool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def spool(*pieces: bytes) -> Spool:
+    made = Spool()
+    for piece in pieces:
+        made.write(piece)
+    return made
+
+
+@pytest.fixture
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory in which temporary files would appear."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("pieces", [[], [b"a"], [b"ab\n", b"c", b"d\ne"], [b"x" * MEMORY_MAX]])
+def test_a_small_body_stays_in_memory(pieces: list[bytes], empty_directory: Path) -> None:
+    before = open_files()
+    body = spool(*pieces)
+    assert body.size == len(b"".join(pieces))
+    file = body.file()
+    assert open_files() == before
+    assert file.read() == b"".join(pieces)
+    assert file.read() == b""
+    body.close()
+
+
+def test_a_body_of_more_than_the_limit_goes_to_a_file_without_a_name_and_comes_back_whole(
+    empty_directory: Path,
+) -> None:
+    before = open_files()
+    body = spool(b"a" * (MEMORY_MAX - 1), b"bc", b"d\n", b"e")
+    assert open_files() == before + 1
+    assert list(empty_directory.iterdir()) == []
+    assert body.size == MEMORY_MAX + 4
+    file = body.file()
+    assert file.readline() == b"a" * (MEMORY_MAX - 1) + b"bcd\n"
+    assert file.read(10) == b"e"
+    body.close()
+    assert open_files() == before
+
+
+def test_one_piece_of_more_than_the_limit_goes_to_a_file(empty_directory: Path) -> None:
+    body = spool(b"a" * (MEMORY_MAX + 1), b"b")
+    assert body.file().read() == b"a" * (MEMORY_MAX + 1) + b"b"
+    body.close()
+
+
+def test_closing_gives_the_memory_back_and_may_be_repeated() -> None:
+    for size in (10, MEMORY_MAX + 1):
+        body = spool(b"a" * size)
+        body.close()
+        body.close()
