@@ -16,6 +16,7 @@ from shardserve.logs import log, set_up_logging
 from shardserve.net.address import parse_address
 from shardserve.net.listener import ShardGroup, bind
 from shardserve.supervisor.announce import announce_start
+from shardserve.supervisor.signals import SignalQueue
 from shardserve.supervisor.supervisor import Supervisor
 from shardserve.supervisor.watcher import require_watchfiles
 from shardserve.worker.inprocess import serve_here
@@ -40,19 +41,15 @@ def serve(config: Config, reread: Callable[[], Config]) -> int:
     if sys.platform != "linux":
         raise ConfigError("workers need Linux (SO_REUSEPORT shards, pidfd); elsewhere serve with --workers 0")
     set_up_logging(config.log_level)
-    _check_pidfile(config)
-    if config.access_logfile:
-        open_sink(config.access_logfile)
-        compile_format(config.access_logformat)
-    if config.reload:
-        require_watchfiles()
+    signals = SignalQueue()  # first of all: a stop that comes while we start must be a stop
+    _check(config)
     raise_open_file_limit()
     count, why = choose_workers(config.workers)
     groups = bind_all(config, count)
     announce_start(config, groups, count, why)
     _warn_of_backlog(config)
     _import_for_workers(config)
-    supervisor = Supervisor(config, groups, count, reread)
+    supervisor = Supervisor(config, groups, count, reread, signals)
     try:
         return supervisor.run()
     finally:
@@ -86,11 +83,17 @@ def _import_for_workers(config: Config) -> None:
     gc.freeze()
 
 
-def _check_pidfile(config: Config) -> None:
+def _check(config: Config) -> None:
+    """Raise ConfigError for what would otherwise be found out by a worker, or too late."""
     if config.pidfile and not os.access(Path(config.pidfile).absolute().parent, os.W_OK):
         raise ConfigError(
             f"--pidfile: {config.pidfile} cannot be written; choose a directory that is there and writable"
         )
+    if config.access_logfile:
+        open_sink(config.access_logfile)
+        compile_format(config.access_logformat)
+    if config.reload:
+        require_watchfiles()
 
 
 def _warn_of_backlog(config: Config) -> None:

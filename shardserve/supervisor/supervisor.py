@@ -10,7 +10,6 @@ import os
 import selectors
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, ConfigError, ShardserveError
@@ -21,8 +20,8 @@ from shardserve.supervisor.announce import announce_ready
 from shardserve.supervisor.child import Child, fork_worker
 from shardserve.supervisor.roll import Roll
 from shardserve.supervisor.shard import Shard
-from shardserve.supervisor.signals import SignalQueue
 from shardserve.supervisor.watcher import fork_watcher
+from shardserve.worker.process import remove_pidfile, write_pidfile
 from shardserve.worker.worker import Place
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from shardserve.config.settings import Config
     from shardserve.logs import Sink
     from shardserve.net.listener import ShardGroup
+    from shardserve.supervisor.signals import SignalQueue
 
 _KILL_AFTER = 8.0  # seconds beyond graceful-timeout: cancelled requests and the lifespan shutdown have theirs
 _QUICK = 2.5  # seconds a worker has to leave at once
@@ -41,14 +41,21 @@ _IMPORTING = 1.0  # seconds a worker that is still importing the application has
 class Supervisor:
     """Keeps `count` shards served. `reread` resolves the configuration again, for a reload."""
 
-    def __init__(self, config: Config, groups: list[ShardGroup], count: int, reread: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        groups: list[ShardGroup],
+        count: int,
+        reread: Callable[[], Config],
+        signals: SignalQueue,
+    ) -> None:
         self.config = config
         self.groups = groups
         self.shards = [Shard(index) for index in range(count)]
         self.generation = 1
         self._reread = reread
         self._board = Board(count)
-        self._signals = SignalQueue()
+        self._signals = signals
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
         self._untried = set(range(count))  # shards whose first worker has neither become ready nor failed
@@ -56,6 +63,7 @@ class Supervisor:
         self._stopping = ""
         self._roll: Roll | None = None
         self._reload_again = False
+        self._retiring: list[Child] = []  # workers that asked to be replaced during a reload
         self._failure: AppError | None = None  # the first one, before any worker was ready
         self._interface = ""
         self._watcher = 0  # pid
@@ -90,8 +98,8 @@ class Supervisor:
         for group in self.groups:
             group.close()
             group.remove_path()
-        if self.config.pidfile and self._serving:
-            Path(self.config.pidfile).unlink(missing_ok=True)
+        if self._serving:
+            remove_pidfile(self.config)
         self._selector.close()
         self._signals.close()
 
@@ -137,7 +145,7 @@ class Supervisor:
             self._drain(old)
         if not self._serving:
             self._serving = True
-            self._write_pidfile()
+            write_pidfile(self.config)
             if self._failure is not None:
                 self._log_failure("a worker did not start", self._failure)
         self._tried(shard, interface)
@@ -239,7 +247,9 @@ class Supervisor:
     def _retire(self, child: Child) -> None:
         """Replace a worker that asked for it (it got SIGTERM), ready first."""
         shard = self.shards[child.shard]
-        if not self._stopping and self._roll is None and shard.incoming is None:
+        if self._roll is not None:
+            self._retiring.append(child)  # its turn comes after the reload, if the reload has not replaced it
+        elif not self._stopping and shard.incoming is None:
             log.info("shard %d: worker %d got SIGTERM and is replaced", shard.index, child.pid)
             self._replace(shard, self.config, self.generation)
 
@@ -297,6 +307,10 @@ class Supervisor:
 
     def _end_roll(self) -> None:
         self._roll = None
+        retiring, self._retiring = self._retiring, []
+        for child in retiring:
+            if child is self.shards[child.shard].current:
+                self._retire(child)
         if self._reload_again:
             self._reload_again = False
             self._reload()
@@ -390,13 +404,6 @@ class Supervisor:
         ours = {child.pid for child in self._children()}
         while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in ours:
             os.waitpid(ended.si_pid, 0)
-
-    def _write_pidfile(self) -> None:
-        if self.config.pidfile:
-            try:
-                Path(self.config.pidfile).write_text(f"{os.getpid()}\n")
-            except OSError as error:
-                log.error("cannot write the pid file %s: %s", self.config.pidfile, error.strerror)
 
 
 def _failure_of(child: Child, how: str) -> AppError:

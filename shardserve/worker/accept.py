@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shardserve.http.service import Service
     from shardserve.net.listener import Listener
 
-_BATCH = 64  # connections taken in one turn of the loop from a listener of our own
+_BATCH = 16  # connections taken in one turn of the loop from a listener of our own
 _SHARED_BATCH = 1  # from a shared one: siblings that wake with us get theirs
 _PAUSE = 0.25  # seconds without accepting when the process or the machine has no descriptor left
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))

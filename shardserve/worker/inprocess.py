@@ -1,6 +1,7 @@
 """Serving in the calling process, without a supervisor: `--workers 0` and `shardserve.run(app)`.
 
-For debuggers, profilers and tests: one worker, one listener per address, the application imported here.
+For debuggers, profilers and tests: one worker, one listener per address, the application imported here, no boot timeout
+(a breakpoint in the application's start is not a fault).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from shardserve.net.address import parse_address
 from shardserve.net.board import Board
 from shardserve.net.listener import ShardGroup, bind
 from shardserve.worker.loop import new_loop
-from shardserve.worker.process import raise_open_file_limit
+from shardserve.worker.process import raise_open_file_limit, remove_pidfile, write_pidfile
 from shardserve.worker.worker import Place, Worker
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def serve_here(config: Config, app: Any = None) -> int:
         for group in groups:
             group.close()
             group.remove_path()
+        remove_pidfile(config)
     return 0
 
 
@@ -51,7 +53,9 @@ async def _serve(config: Config, loaded: LoadedApp, groups: list[ShardGroup]) ->
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: worker.leave("quit" if worker.leaving.done() else "stop"))
-    await worker.start()
+    if not await worker.start():
+        return
+    write_pidfile(config)
     where = ", ".join(group.address.url for group in groups)
     log.info("serving %s (%s) in this process on %s", loaded.name, loaded.interface, where)
     await worker.serve_until_left()

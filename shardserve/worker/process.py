@@ -10,6 +10,7 @@ import pwd
 import resource
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from shardserve.errors import EXIT_OK, AppError, ConfigError, ShardserveError
@@ -60,8 +61,11 @@ def drop_privileges(config: Config) -> None:
     uid, gid, name = find_owner(config)
     try:
         if gid != -1:
-            if name and os.geteuid() == 0:
+            # Root's supplementary groups must not stay: they may open what the user may not.
+            if os.geteuid() == 0 and name:
                 os.initgroups(name, gid)
+            elif os.geteuid() == 0:
+                os.setgroups([gid])
             os.setgid(gid)
         if uid != -1:
             os.setuid(uid)
@@ -85,7 +89,24 @@ def find_owner(config: Config) -> tuple[int, int, str]:
             gid = int(config.group) if config.group.isdecimal() else grp.getgrnam(config.group).gr_gid
     except KeyError:
         raise ConfigError(f"--group: there is no group {config.group!r}") from None
+    if uid != -1 and gid == -1:
+        raise ConfigError(f"--user: {config.user} has no account to take a group from; give --group as well")
     return uid, gid, name
+
+
+def write_pidfile(config: Config) -> None:
+    """Write this process's id to the configured file, if there is one; a failure is logged."""
+    if config.pidfile:
+        try:
+            Path(config.pidfile).write_text(f"{os.getpid()}\n")
+        except OSError as error:
+            log.error("cannot write the pid file %s: %s", config.pidfile, error.strerror)
+
+
+def remove_pidfile(config: Config) -> None:
+    """Remove the configured pid file, if there is one."""
+    if config.pidfile:
+        Path(config.pidfile).unlink(missing_ok=True)
 
 
 def raise_open_file_limit() -> None:
@@ -114,12 +135,8 @@ async def _live(worker: Worker, channel: Channel) -> None:
 
     loop.add_reader(channel.fileno(), obey)
     loop.add_signal_handler(signal.SIGTERM, channel.send, {"retire": True})
-    starting = asyncio.ensure_future(worker.start())
-    await asyncio.wait((starting, worker.leaving), return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():  # told to leave while the application still starts: nothing was accepted yet
-        starting.cancel()
+    if not await worker.start():
         return
-    starting.result()
     channel.send({"ready": True, "interface": worker.interface})
     await worker.serve_until_left()
 

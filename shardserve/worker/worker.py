@@ -82,14 +82,20 @@ class Worker:
         self._tick_every = _TICK
         self._ticker: asyncio.TimerHandle | None = None
 
-    async def start(self) -> None:
-        """Start the application and accept. Raises AppError."""
+    async def start(self) -> bool:
+        """Start the application and accept; false if told to leave before it had started. Raises AppError."""
         if self._lifespan is not None:
-            await self._lifespan.startup()
+            starting = asyncio.ensure_future(self._lifespan.startup())
+            await asyncio.wait((starting, self.leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                return False
+            starting.result()
         self._tick()
         for acceptor in self._acceptors:
             acceptor.start()
         self._place.board[Word.STATE] = WorkerState.READY
+        return True
 
     def leave(self, command: Command) -> None:
         """Begin to leave, as the command says (see channel.py), or hurry where that has begun. Returns at once."""

@@ -1,4 +1,4 @@
-"""A connection without a network: real service, parser, gateway and H1Connection on a real loop; the test is the client.
+"""A connection without a network: real service, parser, gateway and connection on a real loop; the test is the client.
 
 `with Driver.asgi(app, "h11") as wire:` then `wire.feed(octets)` and look at `wire.answers()` and `wire.closed`. Two
 things only are not the real ones: the transport, which is memory, and the service's clock, which `wire.wait` moves.
@@ -203,7 +203,7 @@ class Answer:
         return found[0]
 
     def get(self, name: bytes) -> bytes | None:
-        return self.get(name, None)
+        return next((value for key, value in self.headers if key == name), None)
 
     def __contains__(self, name: bytes) -> bool:
         return any(key == name for key, _ in self.headers)

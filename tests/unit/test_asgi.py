@@ -1,4 +1,4 @@
-"""What an ASGI application is given, and how `receive` and `send` behave (asgiref, HTTP connection scope, spec 2.5)."""
+"""What an ASGI application is given, and how `receive` and `send` behave (asgiref, HTTP connection scope)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_scope_is_that_of_the_specification(parser: str) -> None:
     octets = request(b"/a%20b/%C3%A9?c=%20d", b"X-A: b", b"x-a: c", method=b"PUT")
     assert scope_of(parser, octets) == {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": "PUT",
         "scheme": "http",

@@ -151,6 +151,30 @@ def test_the_buffer_is_bounded_also_when_each_request_is_answered_at_once(parser
     assert most <= 2 * 65_536 + pieces, "octets that were read ahead of the answers"
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_client_that_does_not_read_its_answers_gets_no_more_of_them_made(parser: str, together: bool) -> None:
+    """Else a pipeline of small requests for large answers fills the memory: no single answer waits for its client."""
+    made = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal made
+        made += 1
+        await send(start())
+        await send(body(b"x" * 50_000))
+
+    with Driver.asgi(app, parser) as wire:
+        wire.transport.stop_taking()
+        if together:
+            wire.feed(request() * 500)
+        else:
+            for _ in range(500):
+                wire.transport.arrive(request())
+            wire.settle()
+        assert made <= 10
+        wire.take()
+        assert len(wire.answers()) == 500
+
+
 def deliver_one_a_turn(wire: Driver) -> None:
     """What a socket does: as long as the server reads, it is given one buffer full in each turn of the loop."""
     transport = wire.transport

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from shardserve.http import head as head_module
-from shardserve.http.head import EncodedFields, date_line, encode_fields, status_line
+from shardserve.http.head import date_line, encode_fields, status_line
 
 
-def fields(*headers: tuple[Any, Any]) -> EncodedFields:
-    return encode_fields(b"HTTP/1.1 200 OK", headers)
+class Fields(NamedTuple):
+    """What `encode_fields` returns."""
+
+    octets: bytes
+    length: int | None
+    close: bool
+    dated: bool
+
+
+def fields(*headers: tuple[Any, Any]) -> Fields:
+    return Fields(*encode_fields(b"HTTP/1.1 200 OK", headers))
 
 
 def encode(*headers: tuple[Any, Any]) -> bytes:

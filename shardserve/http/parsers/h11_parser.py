@@ -12,7 +12,8 @@ from shardserve.errors import ProtocolError
 if TYPE_CHECKING:
     from shardserve.http.parsers import Fields
 
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# What h11 lets through: some control characters in values (RFC 9110 section 5.5), lines that end in LF alone.
+_LENIENT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n)")
 
 
 class H11Parser:
@@ -22,8 +23,8 @@ class H11Parser:
 
     def parse(self, head: bytes) -> Fields:
         """See Parser.parse."""
-        if _CONTROL.search(head):  # h11 lets some of them through in values (RFC 9110 section 5.5)
-            raise ProtocolError(400, "control character in a field")
+        if _LENIENT.search(head):
+            raise ProtocolError(400, "control character in a field, or a line that does not end in CRLF")
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
         try:
             connection.receive_data(head)
