@@ -18,6 +18,15 @@ STDOUT, STDERR = 1, 2
 _PIPE_ATOMIC = 4096  # octets that a pipe takes whole or not at all (pipe(7): PIPE_BUF)
 
 
+def reserve_standard_descriptors() -> None:
+    """Open /dev/null in place of a standard descriptor that is closed, or the next socket would get its number."""
+    for descriptor in (0, STDOUT, STDERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+
+
 class Sink:
     """A descriptor that is written to without ever waiting: where it is full or closed, lines are dropped and counted.
 

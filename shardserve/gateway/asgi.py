@@ -168,6 +168,8 @@ class AsgiExchange(Exchange):
         if kind == "http.response.body" and not self._done:
             body = message.get("body", b"")
             more = message.get("more_body", False)
+            if type(body) is not bytes:
+                body = _octets(body)
             if self._sent:
                 self._done = not more
                 self.wire.write(self, body, more)
@@ -183,6 +185,8 @@ class AsgiExchange(Exchange):
                     self._wake()
             elif self.wire.paused is not None:
                 await _wait(self.wire.paused)
+            elif self.request.method == "HEAD":
+                await asyncio.sleep(0)  # nothing is sent, so nothing ever makes an endless stream wait
         elif kind == "http.response.start" and self._head is None:
             self._head = message
         else:
@@ -212,6 +216,13 @@ class AsgiExchange(Exchange):
         finally:
             self._done = True
             self.wire.service.ended(self)
+
+
+def _octets(body: object) -> bytes:
+    """A body that is not exactly bytes, as bytes."""
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise TypeError(f"the body of http.response.body must be bytes, not {type(body).__name__}")
 
 
 async def _wait(future: asyncio.Future[None]) -> None:

@@ -39,6 +39,7 @@ class Lifespan:
         answer = await self._exchange("lifespan.startup")
         if answer is not None:
             if answer["type"] == "lifespan.startup.failed":
+                self._task.add_done_callback(_forget)
                 said = answer.get("message") or "no reason given"
                 raise AppError(f"the application's lifespan startup failed: {said}")
             return
@@ -96,3 +97,9 @@ class Lifespan:
             raise RuntimeError(f"unexpected ASGI message {kind!r} in the lifespan scope")
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(message)
+
+
+def _forget(task: asyncio.Task[None]) -> None:
+    """Take note of an error that has been reported already: Starlette raises after it has said startup.failed."""
+    if not task.cancelled():
+        task.exception()

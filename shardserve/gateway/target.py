@@ -25,6 +25,8 @@ def split_root(path: str, root_path: str) -> tuple[str, str]:
 
     A proxy may pass the prefix on or strip it: a path that begins with the root path (at a "/") is taken to hold it.
     """
+    if not path.startswith("/"):
+        return "", path  # the target "*" of OPTIONS
     if root_path and (path == root_path or path.startswith(root_path + "/")):
         return root_path, path[len(root_path) :]
     return root_path, path

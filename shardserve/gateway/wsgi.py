@@ -17,6 +17,7 @@ from shardserve.gateway.failure import answer_failure, log_failure
 from shardserve.gateway.spool import Spool
 from shardserve.gateway.target import decode_path, split_root
 from shardserve.http.exchange import Exchange
+from shardserve.logs import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -93,7 +94,7 @@ class WsgiGateway:
             "wsgi.input": body.file(),
         }
         host, port = wire.server or ("", None)
-        environ["SERVER_NAME"] = host
+        environ["SERVER_NAME"] = host or "localhost"  # a unix socket may have no name, PEP 3333 wants one
         environ["SERVER_PORT"] = str(port if port is not None else (443 if scheme == "https" else 80))
         if client is not None:
             environ["REMOTE_ADDR"] = client[0]
@@ -158,7 +159,12 @@ class WsgiExchange(Exchange):
 
     def feed(self, data: bytes) -> None:
         """See Exchange.feed."""
-        self._body.write(data)
+        try:
+            self._body.write(data)
+        except OSError as error:
+            log.error("cannot keep a request body: %s", error)
+            self.wire.refuse(self, ProtocolError(500, "cannot keep the request body"))
+            return
         if self._body.size > (self.wire.service.limits.spool or sys.maxsize):
             self._refuse()
 

@@ -86,7 +86,7 @@ class ChunkedBody:
             raise ProtocolError(400, "line in a chunked body that does not end in CRLF")
         if self._state == _DATA_END and partial not in (b"", b"\r"):
             raise ProtocolError(400, "chunk longer than its size")
-        if self._state == _SIZE and len(partial) > _LINE_MAX:
+        if self._state == _SIZE and len(partial) - partial.endswith(b"\r") > _LINE_MAX:
             raise ProtocolError(400, "chunk size line too long")
         if self._state == _TRAILER and self._trailer_size + len(partial) > self._limits.section:
             raise ProtocolError(431, "trailer section too large")

@@ -88,7 +88,8 @@ class Connection(Wire, asyncio.Protocol):
         """See Wire.release."""
         if not self._reading and not self.transport.is_closing():
             self._reading = True
-            self.transport.resume_reading()
+            # asyncio reads on in the context of this call, which may be an application's.
+            self.service.context.copy().run(self.transport.resume_reading)
 
     def close(self) -> None:
         """Send what is buffered, then close."""

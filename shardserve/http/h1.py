@@ -32,6 +32,7 @@ class H1Connection(H1Writing):
 
     __slots__ = (
         "_allowance",
+        "_blank",
         "_body",
         "_body_octets",
         "_body_seconds",
@@ -47,6 +48,7 @@ class H1Connection(H1Writing):
     def __init__(self, service: Service) -> None:
         H1Writing.__init__(self, service)
         self._buffer = b""
+        self._blank = False  # an empty line before the next request has been skipped
         self._head_begun = False  # part of a head has come, and the deadline is that of the whole head
         self._body: ChunkedBody | None = None
         self._left = 0  # octets of the request body to come, where its length was declared
@@ -70,9 +72,7 @@ class H1Connection(H1Writing):
         if state == HEAD:
             self._pump(data)
         elif state == READ:
-            self._buffer = data
-            if len(data) > _BUFFER_MAX:
-                self.hold()
+            self._keep_for_later(data)
         elif state != CLOSED:
             self._read_body(data)
 
@@ -98,6 +98,17 @@ class H1Connection(H1Writing):
             self._lose_exchange()
         H1Writing.connection_lost(self, exc)
 
+    def _keep_for_later(self, data: bytes) -> None:
+        """Hold octets of requests to come; the client waits while there are many."""
+        self._buffer = data
+        if len(data) > _BUFFER_MAX:
+            self.hold()
+
+    def release(self) -> None:
+        """See Wire.release; not while much of what comes next is here already."""
+        if len(self._buffer) <= _BUFFER_MAX:
+            H1Writing.release(self)
+
     def _pump(self, data: bytes) -> None:
         """Begin as many of the requests in `data` as may begin now; keep the rest.
 
@@ -107,7 +118,10 @@ class H1Connection(H1Writing):
         self._pumping = True
         try:
             for _ in range(_ROUNDS):
-                if data.startswith(_CRLF):  # section 2.2: an empty line before a request is skipped
+                if self.paused is not None:  # the client does not read its answers: no more of them (resume_writing)
+                    break
+                if data.startswith(_CRLF) and not self._blank:
+                    self._blank = True  # section 2.2: an empty line before a request is skipped, one
                     data = data[2:]
                 end = data.find(HEAD_END)
                 if end < 0:
@@ -119,8 +133,9 @@ class H1Connection(H1Writing):
                 data, self._buffer = self._buffer, b""
                 if not data:
                     return
-            self._buffer = data
-            self._resume_soon()
+            else:
+                self._resume_soon()
+            self._keep_for_later(data)
         except ProtocolError as error:
             self._refuse(error)
         finally:
@@ -138,7 +153,12 @@ class H1Connection(H1Writing):
                 timeout = self.service.timeouts.header
                 # The true time, not the coarse clock's: that would be up to a second short of what was promised.
                 self.deadline = time.monotonic() + timeout if timeout else NEVER
+        elif self._eof:
+            self._end()
+            return
         self._buffer = data
+        if not self._reading:
+            self.release()
 
     def _begin(self, data: bytes, end: int) -> bool:
         """Read the head in data[:end] and start its exchange; True if it has been answered and the next may begin."""
@@ -151,7 +171,7 @@ class H1Connection(H1Writing):
             data = data[end:]
         service.requests += 1
         self.deadline = NEVER
-        self._head_begun = False
+        self._head_begun = self._blank = False
         self._request = request
         if service.access is not None:
             self._began = service.loop.time()
@@ -159,7 +179,7 @@ class H1Connection(H1Writing):
         self._exchange = exchange = service.open_exchange(self, request)
         if request.length == 0:
             self._state = READ
-            self._buffer = data
+            self._keep_for_later(data)
             exchange.end()
         else:
             if request.length is None:
@@ -214,9 +234,7 @@ class H1Connection(H1Writing):
             self.deadline = NEVER
             self._body = None
             self._state = READ
-            self._buffer = rest
-            if len(rest) > _BUFFER_MAX:
-                self.hold()
+            self._keep_for_later(rest)
         if exchange is not None:
             if data:
                 exchange.feed(data)
@@ -274,6 +292,12 @@ class H1Connection(H1Writing):
     def _resume_soon(self) -> None:
         # In a context of its own: here the application's may be current, and the next request must not inherit it.
         self.service.loop.call_soon(self._resume, context=self.service.context)
+
+    def resume_writing(self) -> None:
+        """The client has caught up: what waited for that goes on."""
+        H1Writing.resume_writing(self)
+        if self._state == HEAD and self._buffer and not self._pumping:
+            self._resume_soon()
 
     def _resume(self) -> None:
         if self._state == HEAD and self._buffer:

@@ -177,7 +177,10 @@ class H1Writing(Connection):
         if exchange is self._exchange:
             self._record()
             self._exchange = None
-            self._end()
+            if self._framing == _BY_CLOSE:
+                self.transport.abort()  # a proper close is what would make it look whole
+            else:
+                self._end()
 
     def refuse(self, exchange: Exchange, error: ProtocolError) -> None:
         """See Wire.refuse."""

@@ -61,6 +61,8 @@ def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> 
         if prefix:
             parts += (prefix, value)
             continue
+        if not isinstance(value, bytes):
+            raise TypeError(f"response header values must be bytes, not {type(value).__name__}: {value!r}")
         name = name.lower()
         if name == b"content-length":
             declared = _read_length(value)

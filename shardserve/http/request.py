@@ -28,8 +28,10 @@ METHODS = {
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VERSION = re.compile(rb"HTTP/(\d)\.\d")
-# Visible ASCII and, because clients send it, UTF-8 octets; no white space, no controls, no fragment.
-_TARGET_OCTETS = bytes(octet for octet in range(33, 256) if octet not in b"#\x7f")
+# Visible ASCII (RFC 3986 wants less; browsers send it all), no fragment.
+_TARGET_OCTETS = bytes(octet for octet in range(33, 127) if octet != 35)
+_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[!$&'()*+,;=:\-._~0-9A-Za-z]+\]|(?:[!$&'()*+,;=\-._~0-9A-Za-z]|%[0-9A-Fa-f]{2})*)"
@@ -101,29 +103,41 @@ class Request:
 def check_partial(data: bytes, limits: Limits) -> None:
     """Refuse a head that is not complete yet but cannot become a good one, so that its sender does not hold a place.
 
-    Raises ProtocolError. Limits count octets of the head, however the reads were cut.
+    Raises ProtocolError, and the same one however the octets are cut: limits count octets of the head.
     """
-    line_end = data.find(b"\n")
-    if (line_end if line_end >= 0 else len(data)) > limits.line + 1:
+    line, ended, fields = data.partition(b"\r\n")
+    if len(line) - line.endswith(b"\r") > limits.line:
         raise ProtocolError(414, "request line too long")
-    if len(data) - line_end > limits.section:
+    if ended:
+        _read_line(Request(), line)
+    else:
+        _check_method(line)
+    if len(fields) > limits.section:
         raise ProtocolError(431, "header section too large")
-    if data.count(b"\n") > limits.fields + 1:
+    if fields.count(b"\n") > limits.fields:
         raise ProtocolError(431, "too many header fields")
-    _check_partial_method(data)
-    returns, pairs = data.count(b"\r"), data.count(b"\r\n")
-    if data.count(b"\n") != pairs or returns - data.endswith(b"\r") != pairs:
+    pairs = data.count(b"\r\n")
+    if data.count(b"\n") != pairs or data.count(b"\r") - data.endswith(b"\r") != pairs:
         raise ProtocolError(400, "line that does not end in CRLF")
 
 
-def _check_partial_method(data: bytes) -> None:
-    word, space, _ = data[:32].partition(b" ")
-    if word in METHODS if space else any(method.startswith(word) for method in METHODS):
-        return
-    token = _TOKEN.match(word)
-    if token is None or token.end() != len(word):
-        raise ProtocolError(400, "malformed request line")
-    raise ProtocolError(501, "method not implemented")
+def _check_method(line: bytes) -> bytes:
+    """Return the method that a request line, or the beginning of one, starts with.
+
+    A method is refused at the first octet that makes it none we know, so that the verdict does not depend on how much
+    of it has come.
+    """
+    word, space, _ = line.partition(b" ")
+    if word in METHODS if space else _begins_method(word):
+        return word
+    wrong = next((end for end in range(1, len(word)) if not _begins_method(word[:end])), len(word))
+    if _TOKEN.fullmatch(word[:wrong]):
+        raise ProtocolError(501, "method not implemented")
+    raise ProtocolError(400, "malformed request line")
+
+
+def _begins_method(word: bytes) -> bool:
+    return any(method.startswith(word) for method in METHODS)
 
 
 def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
@@ -137,7 +151,10 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     authority = _read_line(request, head[:line_end])
     if head[line_end - 1 : line_end] not in b"01":
         head = b"GET / HTTP/1.1" + head[line_end:]  # a version that parsers refuse and we have accepted
-    fields = parser.parse(head)
+    try:
+        fields = parser.parse(head)
+    except ProtocolError as error:
+        raise _judge_coding(head) or error from None
     count = len(fields)
     if count > limits.fields:
         raise ProtocolError(431, "too many header fields")
@@ -150,6 +167,14 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     return request
 
 
+def _judge_coding(head: bytes) -> ProtocolError | None:
+    """Some parsers refuse a transfer coding before we see it: for a head they refused, the answer is chosen here."""
+    codings = _CODING.findall(head)
+    if len(codings) == 1 and codings[0].lower() != b"chunked" and not _LENGTH.search(head):
+        return ProtocolError(501, "transfer coding not implemented")
+    return None
+
+
 def _check_sizes(head: bytes, line_end: int, limits: Limits) -> None:
     if len(head) - line_end > limits.section:
         raise ProtocolError(431, "header section too large")
@@ -160,9 +185,12 @@ def _check_sizes(head: bytes, line_end: int, limits: Limits) -> None:
 def _read_line(request: Request, line: bytes) -> bytes | None:
     """Read method, target and version (section 3); return the authority of an absolute-form target."""
     words = line.split(b" ")
-    if len(words) != 3:
+    known = METHODS.get(words[0])
+    if known is None:
+        _check_method(line)
+    if known is None or len(words) != 3:
         raise ProtocolError(400, "malformed request line")
-    method, target, version = words
+    _, target, version = words
     if version == b"HTTP/1.1":
         request.version = "1.1"
     elif version == b"HTTP/1.0":
@@ -170,11 +198,6 @@ def _read_line(request: Request, line: bytes) -> bytes | None:
     else:
         _read_odd_version(version)
         request.version = "1.1"
-    known = METHODS.get(method)
-    if known is None:
-        if _TOKEN.fullmatch(method) is None:
-            raise ProtocolError(400, "malformed method")
-        raise ProtocolError(501, "method not implemented")
     request.method = known
     if not target or target.translate(None, _TARGET_OCTETS):  # something is left: a third of a regex's cost
         raise ProtocolError(400, "malformed request target")

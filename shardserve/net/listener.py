@@ -194,9 +194,13 @@ def _remove_stale(address: Address) -> None:
 
 
 def _inherit(address: Address, backlog: int) -> ShardGroup:
+    copy = -1
     try:
-        sock = socket.socket(fileno=os.dup(address.fd))
+        copy = os.dup(address.fd)
+        sock = socket.socket(fileno=copy)
     except OSError as error:
+        if copy != -1:
+            os.close(copy)
         raise BindError(f"cannot use {address}: {error.strerror}; is the socket passed to this process?") from None
     if sys.platform == "linux" and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         try:

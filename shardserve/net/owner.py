@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,12 @@ def _listening_inodes(port: int) -> dict[str, str]:
 
 def _holds(process: Path, inodes: Container[str]) -> bool:
     try:
-        links = [os.readlink(entry) for entry in (process / "fd").iterdir()]
+        entries = list((process / "fd").iterdir())
     except OSError:
         return False  # it ended meanwhile, or is another user's
-    return any(link.startswith("socket:[") and link[8:-1] in inodes for link in links)
+    for entry in entries:
+        with suppress(OSError):  # closed meanwhile
+            link = os.readlink(entry)
+            if link.startswith("socket:[") and link[8:-1] in inodes:
+                return True
+    return False

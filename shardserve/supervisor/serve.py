@@ -12,7 +12,7 @@ from shardserve.config.cpus import choose_workers
 from shardserve.errors import ConfigError, ShardserveError
 from shardserve.http.access import compile_format, open_sink
 from shardserve.http.parsers import make_parser
-from shardserve.logs import log, set_up_logging
+from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
 from shardserve.net.address import parse_address
 from shardserve.net.listener import ShardGroup, bind
 from shardserve.supervisor.announce import announce_start
@@ -40,6 +40,7 @@ def serve(config: Config, reread: Callable[[], Config]) -> int:
         return serve_here(config)
     if sys.platform != "linux":
         raise ConfigError("workers need Linux (SO_REUSEPORT shards, pidfd); elsewhere serve with --workers 0")
+    reserve_standard_descriptors()
     set_up_logging(config.log_level)
     signals = SignalQueue()  # first of all: a stop that comes while we start must be a stop
     _check(config)
@@ -86,9 +87,7 @@ def _import_for_workers(config: Config) -> None:
 def _check(config: Config) -> None:
     """Raise ConfigError for what would otherwise be found out by a worker, or too late."""
     if config.pidfile and not os.access(Path(config.pidfile).absolute().parent, os.W_OK):
-        raise ConfigError(
-            f"--pidfile: {config.pidfile} cannot be written; choose a directory that is there and writable"
-        )
+        raise ConfigError(f"--pidfile: {config.pidfile} cannot be written; choose a directory that is there and yours")
     if config.access_logfile:
         open_sink(config.access_logfile)
         compile_format(config.access_logformat)

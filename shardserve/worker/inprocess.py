@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from shardserve.gateway.loader import LoadedApp, detect_interface, load
-from shardserve.logs import log, set_up_logging
+from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
 from shardserve.net.address import parse_address
 from shardserve.net.board import Board
 from shardserve.net.listener import ShardGroup, bind
@@ -29,6 +29,7 @@ def serve_here(config: Config, app: Any = None) -> int:
 
     Off the main thread no signal can be caught, and it serves until the process ends. Raises ShardserveError.
     """
+    reserve_standard_descriptors()
     set_up_logging(config.log_level)
     raise_open_file_limit()
     loaded = load(config) if app is None else LoadedApp(app, detect_interface(app, config.interface), repr(app))

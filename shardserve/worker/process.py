@@ -149,7 +149,8 @@ def end_process(code: int) -> NoReturn:
     """Leave a forked process: run the application's own atexit functions, but unwind nothing of the parent's."""
     try:
         atexit._run_exitfuncs()  # noqa: SLF001 the public way, sys.exit, would run through the supervisor's own frames
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # it was closed when the process began
+                stream.flush()
     finally:
         os._exit(code)

@@ -541,7 +541,7 @@ def test_a_held_client_is_not_timed_out(parser: str) -> None:
 def test_a_bad_request_waits_for_the_answer_under_way_and_then_closes(parser: str) -> None:
     puppet = Puppet()
     with Driver.asgi(puppet, parser) as wire:
-        wire.feed(request(), b"bad\r\n\r\n", NEXT)
+        wire.feed(request(), b"GET bad\r\n\r\n", NEXT)
         assert wire.output == b""
         wire.run(puppet.call.send(start()), puppet.call.send(body(b"a", more=True)))
         assert wire.statuses() == [200]

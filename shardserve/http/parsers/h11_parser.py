@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import h11
 
 from shardserve.errors import ProtocolError
+from shardserve.logs import log
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Fields
 
 # What h11 lets through: some control characters in values (RFC 9110 section 5.5), lines that end in LF alone.
 _LENIENT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n)")
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
 class H11Parser:
@@ -30,7 +32,10 @@ class H11Parser:
             connection.receive_data(head)
             event = connection.next_event()
         except h11.RemoteProtocolError as error:
-            raise ProtocolError(error.error_status_hint, str(error)) from None
+            log.debug("h11 refused a head: %s", error)
+            raise ProtocolError(400, "malformed header field") from None
         if not isinstance(event, h11.Request):
             raise ProtocolError(400, "not a request")
-        return list(event.headers)
+        # h11 rewrites what it takes for the same ("5, 5", "CHUNKED"); what it means is not for a parser to say.
+        as_sent = {field[1].lower(): field[2] for field in _FRAMING.finditer(head)}
+        return [(name, as_sent.get(name, value)) for name, value in event.headers]

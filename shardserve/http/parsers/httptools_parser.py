@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from shardserve.errors import ProtocolError
+from shardserve.logs import log
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Fields
@@ -34,7 +35,8 @@ class HttptoolsParser:
         except httptools.HttpParserUpgrade:
             pass  # only says that what follows the head may be another protocol: that is not for the parser to decide
         except httptools.HttpParserError as error:
-            raise ProtocolError(400, str(error)) from None
+            log.debug("httptools refused a head: %s", error)
+            raise ProtocolError(400, "malformed header field") from None
         if b" \r" in head or b"\t\r" in head:  # llhttp leaves the white space behind a value to us
             return [(name, value.rstrip(b" \t")) for name, value in fields]
         return fields
