@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, ConfigError, ShardserveError
@@ -402,8 +403,9 @@ class Supervisor:
         """As process 1 of a container: collect processes that lost their parent. Ours are collected by their pidfd."""
         self._orphaned = False
         ours = {child.pid for child in self._children()}
-        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in ours:
-            os.waitpid(ended.si_pid, 0)
+        with suppress(ChildProcessError):  # there are no children at all
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in ours:
+                os.waitpid(ended.si_pid, 0)
 
 
 def _failure_of(child: Child, how: str) -> AppError:

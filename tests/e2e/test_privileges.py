@@ -59,9 +59,7 @@ def test_the_group_may_be_another(serve: Serve) -> None:
     assert 0 not in map(int, status(pid)["Groups"].split())
 
 
-@pytest.mark.parametrize(
-    "options", [("--user", "54321"), ("--user", "54321", "--group", "54321"), ("--group", "daemon")]
-)
+@pytest.mark.parametrize("options", [("--user", "54321", "--group", "54321"), ("--group", "daemon")])
 def test_a_worker_that_drops_keeps_no_group_of_root(serve: Serve, options: tuple[str, ...]) -> None:
     server = serve("probe:asgi", "--workers", "1", *options, launcher=("-c", START_WITH_GROUPS))
     (pid,) = server.workers()
@@ -91,3 +89,9 @@ def test_a_unix_socket_belongs_to_the_user_and_obeys_the_umask(serve: Serve, tmp
 def test_ports_below_1024_are_bound_before_the_drop(serve: Serve) -> None:
     server = serve("probe:asgi", "--workers", "1", "--user", "nobody", bind="127.0.0.83:83")
     assert "listening on http://127.0.0.83:83" in server.log
+
+
+def test_a_user_without_an_account_needs_a_group(serve: Serve) -> None:
+    server = serve("probe:asgi", "--workers", "1", "--user", "54321", ready=False)
+    assert server.exit_code() == 2
+    assert "54321 has no account to take a group from; give --group as well" in server.log

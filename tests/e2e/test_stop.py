@@ -290,7 +290,7 @@ def test_workers_whose_supervisor_is_killed_while_they_boot_leave(site: Site) ->
         "import time\nprint('booting', flush=True)\ntime.sleep(1)\n", "async def app(scope, receive, send): ...\n"
     )
     server = site.serve("app:app", "--workers", "2", "--lifespan", "off", ready=False)
-    server.wait_for("booting", count=2)
+    eventually("both workers boot", lambda: server.log.count("booting") == 2, 15)
     workers = server.workers()
     server.signal(signal.SIGKILL)
     server.exit_code()

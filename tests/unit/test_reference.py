@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from shardserve.config.option import Option
 from shardserve.config.reference import render
 from shardserve.config.settings import OPTIONS
+
+if TYPE_CHECKING:
+    from shardserve.config.option import Option
 
 PAGE = Path(__file__).parents[2] / "docs/settings.md"
 

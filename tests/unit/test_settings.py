@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import FrozenInstanceError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,9 +24,11 @@ from shardserve.config.kinds import (
     Whole,
     Workers,
 )
-from shardserve.config.option import Option
 from shardserve.config.settings import OPTIONS, Config
 from shardserve.errors import ConfigError
+
+if TYPE_CHECKING:
+    from shardserve.config.option import Option
 
 ON_OFF = Choice[str](("on", "off"), {"yes": "on"})
 
