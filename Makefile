@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV   ?= .venv
+TESTS  ?= tests
 RUN    := $(VENV)/bin
 
 .PHONY: serve test check format docs bench clean
@@ -10,7 +11,7 @@ serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@exec $(RUN)/shardserve shardserve.demo:app --workers 4
 
 test: $(VENV)/.tests                 ## every test; what cannot run here skips with its reason
-	$(RUN)/python -m pytest -q
+	$(RUN)/python -m pytest -q -n 4 $(TESTS)
 
 check: $(VENV)/.tests                ## format, lint, types, layers
 	$(RUN)/ruff format --check .

@@ -13,13 +13,13 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, ConfigError, ShardserveError
+from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, ConfigError
 from shardserve.http.access import open_sink
-from shardserve.logs import log, set_up_logging
+from shardserve.logs import log
 from shardserve.net.board import Board, Word, WorkerState
 from shardserve.supervisor.announce import announce_ready
 from shardserve.supervisor.child import Child, fork_worker
-from shardserve.supervisor.roll import Roll
+from shardserve.supervisor.reload import Reloads
 from shardserve.supervisor.shard import Shard
 from shardserve.supervisor.watcher import fork_watcher
 from shardserve.worker.process import remove_pidfile, write_pidfile
@@ -50,11 +50,9 @@ class Supervisor:
         reread: Callable[[], Config],
         signals: SignalQueue,
     ) -> None:
-        self.config = config
         self.groups = groups
         self.shards = [Shard(index) for index in range(count)]
-        self.generation = 1
-        self._reread = reread
+        self._reloads = Reloads(config, self.shards, reread, self._replace)
         self._board = Board(count)
         self._signals = signals
         self._selector = selectors.DefaultSelector()
@@ -62,24 +60,20 @@ class Supervisor:
         self._untried = set(range(count))  # shards whose first worker has neither become ready nor failed
         self._serving = False  # some worker has become ready
         self._stopping = ""
-        self._roll: Roll | None = None
-        self._reload_again = False
-        self._retiring: list[Child] = []  # workers that asked to be replaced during a reload
         self._failure: AppError | None = None  # the first one, before any worker was ready
         self._interface = ""
         self._watcher = 0  # pid
         self._orphaned = False  # as process 1: a process that is not ours to wait for may have ended
         self._access_path = ""
         self._access_sink: Sink | None = None
-        self._last_failure = ""
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code. Raises AppError if no worker could start."""
-        if self.config.reload:
-            folders = self.config.reload_dir or (self.config.chdir or ".",)
+        if self._reloads.config.reload:
+            folders = self._reloads.config.reload_dir or (self._reloads.config.chdir or ".",)
             self._watcher = fork_watcher(folders, lambda: self._leave_behind(-1))
         for shard in self.shards:
-            self._replace(shard, self.config, self.generation)
+            self._replace(shard)
         while not (self._stopping and not self._children()):
             if not self._untried and not self._serving and not self._children() and self._failure is not None:
                 raise self._failure
@@ -100,7 +94,7 @@ class Supervisor:
             group.close()
             group.remove_path()
         if self._serving:
-            remove_pidfile(self.config)
+            remove_pidfile(self._reloads.config)
         self._selector.close()
         self._signals.close()
 
@@ -109,7 +103,8 @@ class Supervisor:
     def _on_signals(self) -> None:
         for verb in self._signals.verbs():
             if verb == "reload":
-                self._reload()
+                if not self._stopping:
+                    self._reloads.begin(may_begin=not self._untried)
             elif verb == "reap":
                 self._orphaned = os.getpid() == 1
             elif verb == "ignore":
@@ -129,8 +124,8 @@ class Supervisor:
                 self._on_ready(child, message["interface"])
             elif "failed" in message:
                 child.failure = message
-            elif "retire" in message and child is self.shards[child.shard].current:
-                self._retire(child)
+            elif "retire" in message and not self._stopping:
+                self._reloads.retire(child)
 
     def _on_ready(self, child: Child, interface: str) -> None:
         if child.state != WorkerState.BOOTING:
@@ -146,16 +141,11 @@ class Supervisor:
             self._drain(old)
         if not self._serving:
             self._serving = True
-            write_pidfile(self.config)
+            write_pidfile(self._reloads.config)
             if self._failure is not None:
-                self._log_failure("a worker did not start", self._failure)
+                self._reloads.log_failure("a worker did not start", self._failure)
         self._tried(shard, interface)
-        roll = self._roll
-        if roll is not None and roll.shard == shard.index and child.generation == roll.generation:
-            roll.proven = True
-            self.config, self.generation = roll.config, roll.generation
-            if old is None:
-                self._advance_roll()
+        self._reloads.became_ready(child, old)
 
     def _on_exit(self, child: Child) -> None:
         if self._selector.get_map().get(child.channel.fileno()) is not None:
@@ -181,43 +171,29 @@ class Supervisor:
         else:
             if how:
                 log.error("shard %d: worker %d, which was leaving, ended badly (%s)", shard.index, child.pid, how)
-            self._on_left(shard)
+            self._reloads.left(shard)
 
     def _on_boot_failure(self, shard: Shard, child: Child, how: str) -> None:
         error = _failure_of(child, how)
-        roll = self._roll
-        if roll is not None and roll.shard == shard.index and child.generation != roll.generation:
-            self._roll_next()  # it was ended to make room for the reload's
+        if self._reloads.failed_to_boot(shard, child, error):
             return
-        if roll is not None and roll.shard == shard.index and (shard.current is not None or not roll.proven):
-            self._log_failure(
-                f"reload failed: generation {roll.generation} did not start on shard {shard.index}", error
-            )
-            log.error("generation %d goes on serving", self.generation)
-            self._end_roll()
-        elif self._serving:
-            self._log_failure(f"shard {shard.index}: worker {child.pid} did not start", error)
+        if self._serving:
+            self._reloads.log_failure(f"shard {shard.index}: worker {child.pid} did not start", error)
         else:
             self._failure = self._failure or error  # run() raises it if no shard becomes ready
         if shard.current is None and shard.incoming is None:
             self._retry(shard, shard.delay_after(child))
         self._tried(shard)
 
-    def _on_left(self, shard: Shard) -> None:
-        roll = self._roll
-        if roll is not None and roll.shard == shard.index:
-            current = shard.current
-            if current is not None and current.generation == roll.generation:
-                self._advance_roll()
-
     # Starting workers
 
-    def _replace(self, shard: Shard, config: Config, generation: int) -> None:
+    def _replace(self, shard: Shard) -> None:
         """Start a worker on the shard's listeners; it takes over from the current one, if any, once it is ready."""
         if len(shard.children()) == Board.LINES_PER_SHARD:
             shard.retry_at = time.monotonic() + 1.0  # too many still leave
             return
         shard.retry_at = None
+        config, generation = self._reloads.for_shard(shard)
         board = self._board.claim(shard.index, generation)
         listeners = [group.listener(shard.index) for group in self.groups]
         place = Place(shard.index, generation, listeners, board, self._open_access_log(config))
@@ -243,16 +219,7 @@ class Supervisor:
                 log.warning("shard %d: trying again in %.1f s", shard.index, delay)
             shard.retry_at = time.monotonic() + delay
         else:
-            self._replace(shard, self.config, self.generation)
-
-    def _retire(self, child: Child) -> None:
-        """Replace a worker that asked for it (it got SIGTERM), ready first."""
-        shard = self.shards[child.shard]
-        if self._roll is not None:
-            self._retiring.append(child)  # its turn comes after the reload, if the reload has not replaced it
-        elif not self._stopping and shard.incoming is None:
-            log.info("shard %d: worker %d got SIGTERM and is replaced", shard.index, child.pid)
-            self._replace(shard, self.config, self.generation)
+            self._replace(shard)
 
     def _tried(self, shard: Shard, interface: str = "") -> None:
         """A worker of the shard has become ready or failed: at start, see whether all have."""
@@ -260,79 +227,26 @@ class Supervisor:
             self._untried.remove(shard.index)
             self._interface = interface or self._interface
             if not self._untried and self._serving:
-                announce_ready(self.config, self.groups, self.shards, self._interface)
-                self._end_roll()  # a reload asked for meanwhile may begin
-
-    # Reload
-
-    def _reload(self) -> None:
-        if self._stopping:
-            return
-        if self._roll is not None or self._untried:
-            self._reload_again = True
-            return
-        try:
-            config = self._reread()
-        except ShardserveError as error:
-            log.error("reload refused, generation %d goes on serving: %s", self.generation, error)
-            return
-        if (config.bind, config.workers, config.backlog) != (
-            self.config.bind,
-            self.config.workers,
-            self.config.backlog,
-        ):
-            log.warning("changes to bind, workers and backlog take effect at the next start")
-        set_up_logging(config.log_level)
-        self._roll = Roll(config, self.generation + 1, len(self.shards))
-        log.info("reload: generation %d, one worker at a time", self._roll.generation)
-        self._roll_next()
-
-    def _roll_next(self) -> None:
-        roll = self._roll
-        if roll is None:
-            return
-        if roll.shard is None:
-            log.info("reload complete: generation %d serves", roll.generation)
-            self._end_roll()
-            return
-        shard = self.shards[roll.shard]
-        if shard.incoming is not None:  # a replacement is on its way with the old configuration: take its place
-            shard.incoming.kill("a reload takes its place")
-            return
-        self._replace(shard, roll.config, roll.generation)
-
-    def _advance_roll(self) -> None:
-        if self._roll is not None:
-            self._roll.advance()
-            self._roll_next()
-
-    def _end_roll(self) -> None:
-        self._roll = None
-        retiring, self._retiring = self._retiring, []
-        for child in retiring:
-            if child is self.shards[child.shard].current:
-                self._retire(child)
-        if self._reload_again:
-            self._reload_again = False
-            self._reload()
+                announce_ready(self._reloads.config, self.groups, self.shards, self._interface)
+                self._reloads.finish()  # with the start; a reload asked for meanwhile may begin
 
     # Stopping
 
     def _drain(self, child: Child) -> None:
         """A replacement serves: the worker answers what it has accepted and leaves."""
-        child.command("drain", time.monotonic() + self.config.graceful_timeout + _KILL_AFTER)
-        if self.config.reload:
+        child.command("drain", time.monotonic() + self._reloads.config.graceful_timeout + _KILL_AFTER)
+        if self._reloads.config.reload:
             child.deadline = time.monotonic() + _DEVELOPER_WAITS
 
     def _stop(self) -> None:
-        log.info("stopping: at most %g s for the requests under way", self.config.graceful_timeout)
+        log.info("stopping: at most %g s for the requests under way", self._reloads.config.graceful_timeout)
         self._stopping = "stop"
         for group in self.groups:
             group.close()  # the workers hold theirs until they have taken what is queued
         now = time.monotonic()
         for child in self._children():
             if child.state == WorkerState.READY:
-                child.command("stop", now + self.config.graceful_timeout + _KILL_AFTER)
+                child.command("stop", now + self._reloads.config.graceful_timeout + _KILL_AFTER)
             elif child.state == WorkerState.BOOTING:
                 child.command("stop", now + _IMPORTING)
 
@@ -366,12 +280,12 @@ class Supervisor:
         for child in self._children():
             if child.deadline is not None and child.deadline <= now:
                 if child.state == WorkerState.BOOTING:
-                    child.kill(f"not ready within the boot timeout of {self.config.boot_timeout:g} s")
+                    child.kill(f"not ready within the boot timeout of {self._reloads.config.boot_timeout:g} s")
                 else:
                     child.kill("did not leave in time")
         for shard in self._waiting():
             if shard.retry_at is not None and shard.retry_at <= now:
-                self._replace(shard, self.config, self.generation)
+                self._replace(shard)
 
     # Odds and ends
 
@@ -390,14 +304,6 @@ class Supervisor:
         for descriptor in (child.pidfd, child.channel.fileno()):
             if descriptor in registered:
                 self._selector.unregister(descriptor)
-
-    def _log_failure(self, what: str, error: AppError) -> None:
-        """Log why a worker did not start; the same traceback is shown once."""
-        if error.trace and error.trace == self._last_failure:
-            log.error("%s: %s (as before)", what, error)
-        else:
-            log.error("%s: %s\n%s", what, error, error.trace.rstrip())
-        self._last_failure = error.trace
 
     def _reap_orphans(self) -> None:
         """As process 1 of a container: collect processes that lost their parent. Ours are collected by their pidfd."""

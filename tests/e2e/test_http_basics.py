@@ -35,6 +35,12 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     assert "died" not in started.log
 
 
+def of(interface: str) -> pytest.MarkDecorator:
+    """Run a test over the combinations of one interface only."""
+    params = [combination for combination in COMBINATIONS if combination[2] == interface]
+    return pytest.mark.parametrize("server", params, ids="-".join, indirect=True, scope="module")
+
+
 @pytest.fixture
 def interface(server: Server, request: pytest.FixtureRequest) -> str:
     return str(request.node.callspec.params["server"][2])
@@ -159,20 +165,18 @@ def test_each_request_has_a_fresh_context(client: http.client.HTTPConnection) ->
     assert [ask(client, "GET", f"/{number}")["context"] for number in range(5)] == [""] * 5
 
 
+@of("asgi")
 def test_an_asgi_application_runs_in_a_task_with_its_lifespan_state(
-    server: Server, client: http.client.HTTPConnection, interface: str, loop: str
+    server: Server, client: http.client.HTTPConnection, loop: str
 ) -> None:
-    if interface == "wsgi":
-        pytest.skip("of ASGI")
     answer = ask(client, "GET", "/")
     assert answer["task"] is True
     assert answer["started"] == answer["pid"] == server.workers()[0]
     assert answer["loop"].split(".")[0] == loop
 
 
-def test_a_wsgi_application_is_called_on_one_thread_without_a_running_loop(server: Server, interface: str) -> None:
-    if interface == "asgi":
-        pytest.skip("of WSGI")
+@of("wsgi")
+def test_a_wsgi_application_is_called_on_one_thread_without_a_running_loop(server: Server) -> None:
     threads = set()
     for _ in range(10):
         answer = server.get_json()

@@ -1,0 +1,150 @@
+"""Reloading: a new generation takes the shards over one by one, ready first; and replacing a single worker so.
+
+What fails changes nothing: the workers of the generation before go on serving, and the cause is logged.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from shardserve.errors import AppError, ShardserveError
+from shardserve.logs import log, set_up_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shardserve.config.settings import Config
+    from shardserve.supervisor.child import Child
+    from shardserve.supervisor.shard import Shard
+
+
+class Reloads:
+    """Which configuration and generation a shard's next worker gets, and whose turn it is.
+
+    `config` and `generation` are those in force: a reload's take their place when its first worker is ready. `reread`
+    resolves the configuration again; `replace` starts a worker on a shard, with what `for_shard` says.
+    """
+
+    def __init__(
+        self, config: Config, shards: list[Shard], reread: Callable[[], Config], replace: Callable[[Shard], None]
+    ) -> None:
+        self.config = config
+        self.generation = 1
+        self._shards = shards
+        self._reread = reread
+        self._replace = replace
+        self._latest = 1  # the last generation number given out
+        self._next: Config | None = None  # the configuration of the reload under way
+        self._proven = False  # one of its workers has become ready
+        self._to_do: deque[int] = deque()  # shards it has not finished with; the first is being replaced
+        self._asked_again = False
+        self._retiring: list[Child] = []  # workers that asked to be replaced during a reload
+        self._last_trace = ""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a reload is going on."""
+        return self._next is not None
+
+    def for_shard(self, shard: Shard) -> tuple[Config, int]:
+        """Configuration and generation of the next worker of a shard."""
+        if self._next is not None and self._is_turn_of(shard):
+            return self._next, self._latest
+        return self.config, self.generation
+
+    def begin(self, may_begin: bool = True) -> None:
+        """Reload, or remember to once the one under way (or the start, if not `may_begin`) is over."""
+        if self.under_way or not may_begin:
+            self._asked_again = True
+            return
+        try:
+            config = self._reread()
+        except ShardserveError as error:
+            log.error("reload refused, generation %d goes on serving: %s", self.generation, error)
+            return
+        old = self.config
+        if (config.bind, config.workers, config.backlog) != (old.bind, old.workers, old.backlog):
+            log.warning("changes to bind, workers and backlog take effect at the next start")
+        set_up_logging(config.log_level)
+        self._latest += 1
+        self._next, self._proven = config, False
+        self._to_do.extend(range(len(self._shards)))
+        log.info("reload: generation %d, one worker at a time", self._latest)
+        self._go_on()
+
+    def retire(self, child: Child) -> None:
+        """Replace one worker, ready first; during a reload its turn comes after it, if that has not replaced it."""
+        shard = self._shards[child.shard]
+        if self.under_way:
+            self._retiring.append(child)
+        elif child is shard.current and shard.incoming is None:
+            log.info("shard %d: worker %d got SIGTERM and is replaced", shard.index, child.pid)
+            self._replace(shard)
+
+    def finish(self) -> None:
+        """The reload (or the start) is over, well or not: what waited for that gets its turn."""
+        self._next = None
+        self._to_do.clear()
+        retiring, self._retiring = self._retiring, []
+        for child in retiring:
+            self.retire(child)
+        if self._asked_again:
+            self._asked_again = False
+            self.begin()
+
+    # What the supervisor sees happen
+
+    def became_ready(self, child: Child, replaced: Child | None) -> None:
+        """A worker is ready; `replaced` is the one it took over from, which leaves now."""
+        if self._next is not None and child.generation == self._latest:
+            self._proven = True
+            self.config, self.generation = self._next, self._latest
+            if replaced is None and self._is_turn_of(self._shards[child.shard]):
+                self._advance()
+
+    def left(self, shard: Shard) -> None:
+        """A worker that was leaving has left: with it, the shard's turn is over."""
+        current = shard.current
+        if self._is_turn_of(shard) and current is not None and current.generation == self._latest:
+            self._advance()
+
+    def failed_to_boot(self, shard: Shard, child: Child, error: AppError) -> bool:
+        """A worker did not become ready. Returns whether that was the reload's business and has been dealt with."""
+        if not self._is_turn_of(shard):
+            return False
+        if child.generation != self._latest:
+            self._go_on()  # it was ended to make room for the reload's
+            return True
+        if self._proven and shard.current is None:
+            return False  # the generation is good and the shard has nobody: it has to be tried again
+        self.log_failure(f"reload failed: generation {self._latest} did not start on shard {shard.index}", error)
+        log.error("generation %d goes on serving", self.generation)
+        self.finish()
+        return shard.current is not None or shard.incoming is not None
+
+    def log_failure(self, what: str, error: AppError) -> None:
+        """Log why a worker did not start; the same traceback is shown once."""
+        if error.trace and error.trace == self._last_trace:
+            log.error("%s: %s (as before)", what, error)
+        else:
+            log.error("%s: %s\n%s", what, error, error.trace.rstrip())
+        self._last_trace = error.trace
+
+    def _is_turn_of(self, shard: Shard) -> bool:
+        return bool(self._to_do) and self._to_do[0] == shard.index
+
+    def _advance(self) -> None:
+        self._to_do.popleft()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._to_do:
+            log.info("reload complete: generation %d serves", self.generation)
+            self.finish()
+            return
+        shard = self._shards[self._to_do[0]]
+        if shard.incoming is not None:  # a replacement is on its way with the old configuration: take its place
+            shard.incoming.kill("a reload takes its place")
+        else:
+            self._replace(shard)
