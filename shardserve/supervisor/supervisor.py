@@ -19,6 +19,7 @@ from shardserve.logs import log
 from shardserve.net.board import Board, Word, WorkerState
 from shardserve.supervisor.announce import announce_ready
 from shardserve.supervisor.child import Child, fork_worker
+from shardserve.supervisor.cover import Cover
 from shardserve.supervisor.reload import Reloads
 from shardserve.supervisor.shard import Shard
 from shardserve.supervisor.watcher import fork_watcher
@@ -53,6 +54,7 @@ class Supervisor:
         self.groups = groups
         self.shards = [Shard(index) for index in range(count)]
         self._reloads = Reloads(config, self.shards, reread, self._replace)
+        self._cover = Cover(groups, self.shards)
         self._board = Board(count)
         self._signals = signals
         self._selector = selectors.DefaultSelector()
@@ -145,6 +147,7 @@ class Supervisor:
             if self._failure is not None:
                 self._reloads.log_failure("a worker did not start", self._failure)
         self._tried(shard, interface)
+        self._cover.update()
         self._reloads.became_ready(child, old)
 
     def _on_exit(self, child: Child) -> None:
@@ -159,6 +162,8 @@ class Supervisor:
         requests = child.place.board[Word.ACTIVE]
         self._board.release(child.place.board)
         shard.forget(child)
+        if not self._stopping:
+            self._cover.update()
         if self._stopping:
             if how and child.ready_at:
                 log.error("shard %d: worker %d ended badly (%s)", shard.index, child.pid, how)

@@ -59,6 +59,10 @@ class Acceptor:
         """Accept what waits in the queue now, at most `most` connections. For use after `stop`."""
         self._take(most)
 
+    def close(self) -> None:
+        """Close this process's copy of the listener. For use after `stop`."""
+        self._socket.close()
+
     async def opened(self) -> None:
         """Wait until every connection that was accepted is known to the service."""
         if self._opening:

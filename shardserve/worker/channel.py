@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MESSAGE_MAX = 65536  # octets; a longer traceback is cut before it is sent
+_SOCKETS_MAX = 250  # with one message; the kernel's own limit is 253
 
 # Supervisor to worker.
 #   drain: a replacement accepts on the same listeners; stop accepting, answer what has been accepted, leave
 #   stop:  the service ends; take what is queued as well, then leave
 #   quit:  leave at once
+# and, with the listeners as descriptors:
+#   adopt:   accept for shard N as well, until
+#   release: its own worker does
 Command = Literal["drain", "stop", "quit"]
 
 
@@ -35,26 +42,35 @@ class Channel:
         """For selectors and loops."""
         return self._socket.fileno()
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Send a message; one that the other side is not there to read, or never reads, is dropped."""
+    def send(self, message: dict[str, Any], sockets: Sequence[socket.socket] = ()) -> None:
+        """Send a message, with copies of `sockets` (SCM_RIGHTS, unix(7)).
+
+        One that the other side is not there to read, or never reads, is dropped.
+        """
         try:
-            self._socket.send(json.dumps(message).encode())
+            socket.send_fds(self._socket, [json.dumps(message).encode()], [sock.fileno() for sock in sockets])
         except OSError:
             pass  # the end of the other process is noticed where it is waited for
 
     def receive(self) -> list[dict[str, Any]] | None:
-        """The messages that wait, or None once the other side is gone and all it said has been read."""
+        """The messages that wait, or None once the other side is gone and all it said has been read.
+
+        Sockets that came with a message stand in it under "sockets".
+        """
         messages: list[dict[str, Any]] = []
         while True:
             try:
-                data = self._socket.recv(_MESSAGE_MAX)
+                data, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_MAX, _SOCKETS_MAX)
             except BlockingIOError:
                 return messages
             except OSError:
                 data = b""
             if not data:
                 return messages or None
-            messages.append(json.loads(data))
+            message = json.loads(data)
+            if descriptors:
+                message["sockets"] = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            messages.append(message)
 
     def close(self) -> None:
         """Close this end."""

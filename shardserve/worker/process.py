@@ -131,7 +131,13 @@ async def _live(worker: Worker, channel: Channel) -> None:
             worker.leave("stop")
             return
         for message in messages:
-            worker.leave(message["command"])
+            command = message["command"]
+            if command == "adopt":
+                worker.adopt(message["shard"], message.get("sockets", []))
+            elif command == "release":
+                worker.release(message["shard"])
+            else:
+                worker.leave(command)
 
     loop.add_reader(channel.fileno(), obey)
     loop.add_signal_handler(signal.SIGTERM, channel.send, {"retire": True})

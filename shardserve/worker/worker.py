@@ -21,16 +21,17 @@ from shardserve.http.request import Limits
 from shardserve.http.service import Service, Timeouts
 from shardserve.logs import log
 from shardserve.net.board import Word, WorkerState
+from shardserve.net.listener import Listener
 from shardserve.worker.accept import Acceptor
 from shardserve.worker.loop import make_spawn
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
     from shardserve.config.settings import Config
     from shardserve.gateway.loader import LoadedApp
     from shardserve.logs import Sink
-    from shardserve.net.listener import Listener
     from shardserve.worker.channel import Command
 
 _TICK = 1.0  # seconds between looks at deadlines
@@ -76,7 +77,8 @@ class Worker:
         self.service = Service(
             loop, make_parser(config.http), gateway, place.board, _limits(config), _timeouts(config), self._access
         )
-        self._acceptors = [Acceptor(self.service, listener, H1Connection) for listener in place.listeners]
+        self._own = [Acceptor(self.service, listener, H1Connection) for listener in place.listeners]
+        self._adopted: dict[int, list[Acceptor]] = {}  # of shards that have no worker now
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
         self._hurry: asyncio.Future[None] = loop.create_future()
         self._tick_every = _TICK
@@ -92,7 +94,7 @@ class Worker:
                 return False
             starting.result()
         self._tick()
-        for acceptor in self._acceptors:
+        for acceptor in self._own:
             acceptor.start()
         self._place.board[Word.STATE] = WorkerState.READY
         return True
@@ -104,18 +106,37 @@ class Worker:
         if command == "quit" and not self._hurry.done():
             self._hurry.set_result(None)
 
+    def adopt(self, shard: int, sockets: Sequence[socket.socket]) -> None:
+        """Accept for a shard that has no worker now, from copies of its listeners."""
+        if self.leaving.done():
+            for sock in sockets:
+                sock.close()  # the supervisor finds another
+            return
+        self.release(shard)
+        adopted = [Acceptor(self.service, Listener(sock, sharded=True), H1Connection) for sock in sockets]
+        for acceptor in adopted:
+            acceptor.start()
+        self._adopted[shard] = adopted
+
+    def release(self, shard: int) -> None:
+        """The shard has a worker of its own again; what was accepted for it stays here."""
+        for acceptor in self._adopted.pop(shard, ()):
+            acceptor.stop()
+            acceptor.close()
+
     async def serve_until_left(self) -> None:
         """Serve until told to leave; return when everything has been answered or the graceful timeout is over."""
         command = await self.leaving
-        for acceptor in self._acceptors:
+        acceptors = [*self._own, *(acceptor for adopted in self._adopted.values() for acceptor in adopted)]
+        self._adopted.clear()
+        for acceptor in acceptors:
             acceptor.stop()
             if command == "stop":
                 acceptor.empty(self._config.backlog + 1)
-        # At "stop" this is the real end of the listeners, and the kernel refuses from here on. At "drain" others hold
-        # them, and a copy kept here would keep a socket open that nobody accepts from should the service end meanwhile.
-        for listener in self._place.listeners:
-            listener.socket.close()
-        for acceptor in self._acceptors:
+            # At "stop" this is the real end of the listener: the kernel refuses from here on. At "drain" others hold
+            # it, and a copy kept here would keep a socket open that nobody accepts from, should the service end now.
+            acceptor.close()
+        for acceptor in acceptors:
             await acceptor.opened()
         await self._drain()
         if self._lifespan is not None:

@@ -1,0 +1,59 @@
+"""Cover: what happens to a shard while it has no worker.
+
+New connections are steered to the shards that have one, and a sibling adopts what is queued, until a worker of the
+shard's own is ready.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shardserve.logs import log
+from shardserve.net.board import Word
+from shardserve.net.steering import Steering
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shardserve.net.listener import ShardGroup
+    from shardserve.supervisor.child import Child
+    from shardserve.supervisor.shard import Shard
+
+
+class Cover:
+    """Keeps every shard of the groups covered. `update` is called whenever a worker has come or gone."""
+
+    def __init__(self, groups: Sequence[ShardGroup], shards: Sequence[Shard]) -> None:
+        self._groups = [group for group in groups if group.sharded]
+        self._shards = shards
+        self._steering = [Steering(group) for group in self._groups]
+        self._adopters: dict[int, Child] = {}  # shard -> the sibling that accepts for it
+
+    def update(self) -> None:
+        """Steer and adopt as the shards stand now."""
+        serving = [shard for shard in self._shards if shard.current is not None]
+        if not serving:
+            return  # nobody to steer to: what comes waits in the queues
+        for steering in self._steering:
+            steering.aim([shard.index for shard in serving])
+        for shard in self._shards:
+            adopter = self._adopters.get(shard.index)
+            if adopter is not None and adopter is not self._shards[adopter.shard].current:
+                adopter = None  # it is gone, or leaves and has let go of what it adopted
+                del self._adopters[shard.index]
+            if shard.current is None and adopter is None:
+                self._adopt(shard, serving)
+            elif shard.current is not None and adopter is not None:
+                adopter.channel.send({"command": "release", "shard": shard.index})
+                del self._adopters[shard.index]
+
+    def _adopt(self, shard: Shard, serving: list[Shard]) -> None:
+        sibling = min((one.current for one in serving if one.current is not None), key=_connections)
+        sockets = [group.sockets[shard.index] for group in self._groups]
+        sibling.channel.send({"command": "adopt", "shard": shard.index}, sockets)
+        self._adopters[shard.index] = sibling
+        log.debug("shard %d: worker %d accepts for it", shard.index, sibling.pid)
+
+
+def _connections(child: Child) -> int:
+    return int(child.place.board[Word.CONNECTIONS])
