@@ -166,6 +166,14 @@ class Config:
         group=TIMEOUTS,
         names=Names(aliases=("--timeout-graceful-shutdown",), uvicorn=("timeout_graceful_shutdown",)),
     )
+    timeout: float = option(
+        30.0,
+        "How long a worker's event loop may stand still before it is taken for hung, shows its stacks and is replaced; "
+        "0 waits for ever.",
+        kind=Seconds(),
+        group=TIMEOUTS,
+        names=Names("-t", aliases=("--timeout-worker-healthcheck",), uvicorn=("timeout_worker_healthcheck",)),
+    )
     boot_timeout: float = option(
         120.0,
         "How long a worker may take to import and start the application; 0 sets no limit.",

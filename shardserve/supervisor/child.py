@@ -9,6 +9,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from shardserve.logs import log
 from shardserve.net.board import WorkerState
 from shardserve.worker.channel import Channel
 from shardserve.worker.process import end_process, run_worker
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from shardserve.config.settings import Config
     from shardserve.worker.channel import Command
     from shardserve.worker.worker import Place
+
+
+_ABORT_GRACE = 1.0  # seconds that a hung worker has to show its stacks
 
 
 class Child:
@@ -47,9 +51,17 @@ class Child:
 
     def kill(self, why: str) -> None:
         """End the process now."""
-        self.killed = why
+        self.killed = self.killed or why
         self.deadline = None
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def abort(self, why: str) -> None:
+        """End a process that does not move: by SIGABRT, at which it shows its stacks, else by SIGKILL."""
+        log.error("shard %d: worker %d is %s; its stacks follow", self.shard, self.pid, why)
+        self.killed = why
+        self.state = WorkerState.DRAINING
+        self.deadline = time.monotonic() + _ABORT_GRACE
+        signal.pidfd_send_signal(self.pidfd, signal.SIGABRT)
 
     def reap(self) -> str:
         """Collect the process, whose pidfd is readable; return how it ended, in words ("" for exit code 0)."""

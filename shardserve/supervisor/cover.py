@@ -1,7 +1,7 @@
-"""Cover: what happens to a shard while it has no worker.
+"""Cover: what happens to a shard while it has no worker, or one that does not move.
 
-New connections are steered to the shards that have one, and a sibling adopts what is queued, until a worker of the
-shard's own is ready.
+New connections are steered to the shards that have one, and a sibling adopts what is queued, until the shard's own
+worker is ready, or moves again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Cover:
 
     def update(self) -> None:
         """Steer and adopt as the shards stand now."""
-        serving = [shard for shard in self._shards if shard.current is not None]
+        serving = [shard for shard in self._shards if shard.moves]
         if not serving:
             return  # nobody to steer to: what comes waits in the queues
         for steering in self._steering:
@@ -41,11 +41,12 @@ class Cover:
             if adopter is not None and adopter is not self._shards[adopter.shard].current:
                 adopter = None  # it is gone, or leaves and has let go of what it adopted
                 del self._adopters[shard.index]
-            if shard.current is None and adopter is None:
-                self._adopt(shard, serving)
-            elif shard.current is not None and adopter is not None:
+            if adopter is not None and (shard.moves or self._shards[adopter.shard].stuck):
                 adopter.channel.send({"command": "release", "shard": shard.index})
+                adopter = None
                 del self._adopters[shard.index]
+            if adopter is None and not shard.moves:
+                self._adopt(shard, serving)
 
     def _adopt(self, shard: Shard, serving: list[Shard]) -> None:
         sibling = min((one.current for one in serving if one.current is not None), key=_connections)

@@ -23,7 +23,13 @@ class Shard:
         self.incoming: Child | None = None
         self.leaving: list[Child] = []
         self.retry_at: float | None = None
+        self.stuck = False  # the current worker does not accept what waits (watch.py)
         self._failures = 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether the shard has a worker that accepts."""
+        return self.current is not None and not self.stuck
 
     def children(self) -> list[Child]:
         """Every worker process of the shard that is alive."""
@@ -32,6 +38,7 @@ class Shard:
     def promote(self, child: Child) -> Child | None:
         """The incoming worker is ready and serves from now on; returns the one it replaces, which is to leave."""
         old, self.current, self.incoming = self.current, child, None
+        self.stuck = False
         self.retry_at = None
         if old is not None:
             self.leaving.append(old)
@@ -41,6 +48,7 @@ class Shard:
         """A worker process is gone."""
         if child is self.current:
             self.current = None
+            self.stuck = False
         elif child is self.incoming:
             self.incoming = None
         elif child in self.leaving:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, ConfigError
 from shardserve.http.access import open_sink
 from shardserve.logs import log
-from shardserve.net.board import Board, Word, WorkerState
+from shardserve.net.board import Board, WorkerState
 from shardserve.supervisor.announce import announce_ready
 from shardserve.supervisor.child import Child, fork_worker
 from shardserve.supervisor.cover import Cover
 from shardserve.supervisor.reload import Reloads
 from shardserve.supervisor.shard import Shard
+from shardserve.supervisor.watch import Watch
 from shardserve.supervisor.watcher import fork_watcher
 from shardserve.worker.process import remove_pidfile, write_pidfile
 from shardserve.worker.worker import Place
@@ -55,6 +56,7 @@ class Supervisor:
         self.shards = [Shard(index) for index in range(count)]
         self._reloads = Reloads(config, self.shards, reread, self._replace)
         self._cover = Cover(groups, self.shards)
+        self._watch = Watch(groups, self.shards)
         self._board = Board(count)
         self._signals = signals
         self._selector = selectors.DefaultSelector()
@@ -159,7 +161,6 @@ class Supervisor:
         how = child.reap()
         if child.killed:
             how = f"killed: {child.killed}"
-        requests = child.place.board[Word.ACTIVE]
         self._board.release(child.place.board)
         shard.forget(child)
         if not self._stopping:
@@ -170,7 +171,7 @@ class Supervisor:
         elif was_incoming:
             self._on_boot_failure(shard, child, how)
         elif was_current:
-            log.error("shard %d: worker %d died (%s) with %d requests", shard.index, child.pid, how or "exit", requests)
+            log.error("shard %d: worker %d died (%s)", shard.index, child.pid, how or "exit code 0")
             if shard.incoming is None:
                 self._retry(shard, shard.delay_after(child))
         else:
@@ -278,10 +279,14 @@ class Supervisor:
         """Seconds until the nearest deadline, or None."""
         times = [child.deadline for child in self._children() if child.deadline is not None]
         times += [shard.retry_at for shard in self._waiting() if shard.retry_at is not None]
+        if self._serving and not self._stopping:
+            times.append(self._watch.next_look)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
+        if self._serving and not self._stopping and now >= self._watch.next_look:
+            self._look_at_workers()
         for child in self._children():
             if child.deadline is not None and child.deadline <= now:
                 if child.state == WorkerState.BOOTING:
@@ -291,6 +296,14 @@ class Supervisor:
         for shard in self._waiting():
             if shard.retry_at is not None and shard.retry_at <= now:
                 self._replace(shard)
+
+    def _look_at_workers(self) -> None:
+        changed, hung = self._watch.look(self._reloads.config.timeout)
+        if changed:
+            self._cover.update()
+        for child in hung:
+            if not child.killed:
+                child.abort(f"hung: its loop has not run for {self._reloads.config.timeout:g} s")
 
     # Odds and ends
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import faulthandler
 import grp
 import os
 import pwd
@@ -37,6 +38,8 @@ def run_worker(config: Config, place: Place, channel: Channel) -> int:
             number, _ignore
         )  # a function, not SIG_IGN: that would be inherited by what the application starts
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if sys.stderr is not None:  # closed when the process began
+        faulthandler.enable()  # a crash in C, and the SIGABRT of a hang, leave the stacks of all threads in the log
     try:
         drop_privileges(config)
         loop = new_loop(config.loop)

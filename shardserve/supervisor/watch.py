@@ -1,0 +1,94 @@
+"""Watching workers that live but do not move: half a second, and their shard is covered; --timeout, and they end.
+
+This is the supervisor's one poll (ten times a second): the length of an accept queue has no event. A worker is *stuck*
+while connections wait on its shard and it accepts none of them; it is *hung* once its loop has not run for the timeout.
+A machine that stalls everybody, the supervisor too, as a throttled container does, is neither.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shardserve.logs import log
+from shardserve.net.board import Word
+from shardserve.net.listener import queue_length
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shardserve.net.listener import ShardGroup
+    from shardserve.supervisor.child import Child
+    from shardserve.supervisor.shard import Shard
+
+EVERY = 0.1  # seconds between looks
+_STUCK_AFTER = 0.3  # seconds that a queue may stand still
+_LATE = 0.3  # seconds between looks from which on it is the machine that stands still
+_SECOND = 1_000_000_000  # nanoseconds
+
+
+class Watch:
+    """Looks at the shards' workers; `next_look` is when to look again (of `time.monotonic()`)."""
+
+    def __init__(self, groups: Sequence[ShardGroup], shards: Sequence[Shard]) -> None:
+        self._groups = [group for group in groups if group.sharded]
+        self._shards = shards
+        self._last_look = time.monotonic()
+        self._seen: dict[int, tuple[int, int, float]] = {}  # shard -> pid, connections accepted, since when no more
+
+    @property
+    def next_look(self) -> float:
+        """When to look again."""
+        return self._last_look + EVERY
+
+    def look(self, timeout: float) -> tuple[bool, list[Child]]:
+        """Look now: whether a shard has become stuck or moves again, and the workers that are hung.
+
+        `timeout` is how long, in seconds, a worker's loop may not run; 0 means for ever.
+        """
+        now = time.monotonic()
+        late, self._last_look = now - self._last_look > _LATE, now
+        if late:
+            self._seen.clear()  # nothing can be said of a time in which we ourselves did not run
+        changed = False
+        hung = []
+        for shard in self._shards:
+            child = shard.current
+            stuck = child is not None and self._is_stuck(shard, child, now)
+            if stuck != shard.stuck:
+                shard.stuck = stuck
+                changed = True
+                if child is not None:
+                    what = "does not accept; siblings do for it" if stuck else "accepts again"
+                    log.warning("shard %d: worker %d %s", shard.index, child.pid, what)
+            if child is not None and timeout and not late and self._is_hung(child, timeout):
+                hung.append(child)
+        return changed, hung
+
+    def _is_stuck(self, shard: Shard, child: Child, now: float) -> bool:
+        board = child.place.board
+        pid, accepted, since = self._seen.get(shard.index, (0, 0, now))
+        if (pid, accepted) != (child.pid, board[Word.ACCEPTED]):
+            self._seen[shard.index] = (child.pid, board[Word.ACCEPTED], now)
+            return False
+        if shard.stuck:
+            # A sibling may have emptied the queue: what tells is whether the loop has run since it got stuck.
+            return board[Word.HEARTBEAT] < (since + _STUCK_AFTER) * _SECOND
+        if not any(queue_length(group.sockets[shard.index]) for group in self._groups):
+            self._seen[shard.index] = (pid, accepted, now)
+            return False
+        return now - since >= _STUCK_AFTER
+
+    def _is_hung(self, child: Child, timeout: float) -> bool:
+        silent = time.monotonic_ns() - child.place.board[Word.HEARTBEAT]
+        return silent > timeout * _SECOND and not _is_traced(child.pid)
+
+
+def _is_traced(pid: int) -> bool:
+    """Whether a debugger is attached: a breakpoint is no hang."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    return "TracerPid:\t0" not in status
