@@ -24,6 +24,8 @@ NOTHING = "none"  # how an option without a value is shown
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _DURATION = re.compile(r"(-?\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?", re.ASCII)
+_SIZE = re.compile(r"(\d+)\s*([KMG])i?B?", re.ASCII | re.IGNORECASE)
+_BYTES_IN = {"K": 1024, "M": 1024**2, "G": 1024**3}
 _SECONDS_IN = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -123,6 +125,24 @@ class Whole(Kind[int]):
             raise ValueError(f"{raw!r} is not a whole number")
         if number < self.minimum:
             raise ValueError(f"{number} is below {self.minimum}")
+        return number
+
+
+@dataclass(frozen=True)
+class Size(Kind[int]):
+    """A number of bytes, not negative; text may end in K, M or G (powers of 1024)."""
+
+    metavar: str = "BYTES"
+
+    def parse(self, raw: object) -> int:
+        """The number of bytes."""
+        number = _whole(raw)
+        if number is None and isinstance(raw, str) and (match := _SIZE.fullmatch(raw.strip())):
+            number = int(match[1]) * _BYTES_IN[match[2].upper()]
+        if number is None:
+            raise ValueError(f"{raw!r} is not a size such as 1000000, 512M or 2G")
+        if number < 0:
+            raise ValueError(f"{raw!r} is below 0")
         return number
 
 

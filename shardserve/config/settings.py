@@ -19,6 +19,7 @@ from shardserve.config.kinds import (
     OptionalText,
     RootPath,
     Seconds,
+    Size,
     Switch,
     Text,
     TextList,
@@ -146,6 +147,33 @@ class Config:
         kind=Choice[HttpParser](get_args(HttpParser), {"fast": "httptools", "python": "h11"}),
         group=WORKERS,
         names=Names(aliases=("--http-parser",), gunicorn=("http_parser",)),
+    )
+
+    max_requests: int = option(
+        0,
+        "Requests after which a worker is replaced, ready first; 0 never.",
+        kind=Whole(),
+        group=WORKERS,
+        names=Names(aliases=("--limit-max-requests",), uvicorn=("limit_max_requests",)),
+    )
+    max_requests_jitter: int = option(
+        0,
+        "Up to so many more requests, drawn for each worker, so that they are not replaced all at once.",
+        kind=Whole(),
+        group=WORKERS,
+        names=Names(aliases=("--limit-max-requests-jitter",), uvicorn=("limit_max_requests_jitter",)),
+    )
+    max_lifetime: float = option(
+        0.0,
+        "How long a worker serves before it is replaced, ready first, drawn up to a tenth longer; 0 for ever.",
+        kind=Seconds(),
+        group=WORKERS,
+    )
+    max_rss: int = option(
+        0,
+        "Resident memory in bytes (or 512M, 2G) at which a worker is replaced, ready first; 0 never.",
+        kind=Size(),
+        group=WORKERS,
     )
 
     # Timeouts

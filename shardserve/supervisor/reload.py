@@ -39,7 +39,7 @@ class Reloads:
         self._proven = False  # one of its workers has become ready
         self._to_do: deque[int] = deque()  # shards it has not finished with; the first is being replaced
         self._asked_again = False
-        self._retiring: list[Child] = []  # workers that asked to be replaced during a reload
+        self._retiring: list[tuple[Child, str]] = []  # workers that asked to be replaced during a reload
         self._last_trace = ""
 
     @property
@@ -73,13 +73,13 @@ class Reloads:
         log.info("reload: generation %d, one worker at a time", self._latest)
         self._go_on()
 
-    def retire(self, child: Child) -> None:
+    def retire(self, child: Child, reason: str) -> None:
         """Replace one worker, ready first; during a reload its turn comes after it, if that has not replaced it."""
         shard = self._shards[child.shard]
         if self.under_way:
-            self._retiring.append(child)
+            self._retiring.append((child, reason))
         elif child is shard.current and shard.incoming is None:
-            log.info("shard %d: worker %d got SIGTERM and is replaced", shard.index, child.pid)
+            log.info("shard %d: worker %d %s and is replaced", shard.index, child.pid, reason)
             self._replace(shard)
 
     def finish(self) -> None:
@@ -87,8 +87,8 @@ class Reloads:
         self._next = None
         self._to_do.clear()
         retiring, self._retiring = self._retiring, []
-        for child in retiring:
-            self.retire(child)
+        for child, reason in retiring:
+            self.retire(child, reason)
         if self._asked_again:
             self._asked_again = False
             self.begin()

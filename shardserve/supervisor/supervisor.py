@@ -129,7 +129,7 @@ class Supervisor:
             elif "failed" in message:
                 child.failure = message
             elif "retire" in message and not self._stopping:
-                self._reloads.retire(child)
+                self._reloads.retire(child, message["retire"])
 
     def _on_ready(self, child: Child, interface: str) -> None:
         if child.state != WorkerState.BOOTING:

@@ -47,7 +47,7 @@ def run_worker(config: Config, place: Place, channel: Channel) -> int:
         loaded = load(config)
         for number in _GROUP_SIGNALS:  # again: the application may have taken them over
             signal.signal(number, _ignore)
-        worker = Worker(config, place, loaded, loop)
+        worker = Worker(config, place, loaded, loop, lambda reason: channel.send({"retire": reason}))
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(_live(worker, channel))
     except ShardserveError as error:
@@ -143,7 +143,7 @@ async def _live(worker: Worker, channel: Channel) -> None:
                 worker.leave(command)
 
     loop.add_reader(channel.fileno(), obey)
-    loop.add_signal_handler(signal.SIGTERM, channel.send, {"retire": True})
+    loop.add_signal_handler(signal.SIGTERM, channel.send, {"retire": "got SIGTERM"})
     if not await worker.start():
         return
     channel.send({"ready": True, "interface": worker.interface})

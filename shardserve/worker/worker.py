@@ -24,10 +24,11 @@ from shardserve.net.board import Word, WorkerState
 from shardserve.net.listener import Listener
 from shardserve.worker.accept import Acceptor
 from shardserve.worker.loop import make_spawn
+from shardserve.worker.recycle import Recycling
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shardserve.config.settings import Config
     from shardserve.gateway.loader import LoadedApp
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _TICK = 1.0  # seconds between looks at deadlines
 _DRAIN_TICK = 0.1  # the same while draining, when a deadline holds up a reload
 _LIFESPAN_SHUTDOWN = 5.0  # seconds an application has to shut down
+_ASK_AGAIN = 30.0  # seconds between askings to be replaced: a replacement may fail to start
 _QUICK = 1.0  # seconds the same has when the worker must leave at once, and that cancelled requests have to end
 
 
@@ -54,7 +56,15 @@ class Place:
 class Worker:
     """One application on one loop."""
 
-    def __init__(self, config: Config, place: Place, loaded: LoadedApp, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        config: Config,
+        place: Place,
+        loaded: LoadedApp,
+        loop: asyncio.AbstractEventLoop,
+        retire: Callable[[str], None] | None = None,
+    ) -> None:
+        """`retire` asks for a replacement and is given the reason; without it the worker never does."""
         self._config = config
         self._place = place
         self._loop = loop
@@ -81,6 +91,9 @@ class Worker:
         self._adopted: dict[int, list[Acceptor]] = {}  # of shards that have no worker now
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
         self._hurry: asyncio.Future[None] = loop.create_future()
+        self._recycling = Recycling(config)
+        self._retire = retire
+        self._ask_after = 0.0
         self._tick_every = _TICK
         self._ticker: asyncio.TimerHandle | None = None
 
@@ -165,6 +178,11 @@ class Worker:
             self._ticker.cancel()
         self._ticker = self._loop.call_later(self._tick_every, self._tick)
         self.service.tick()
+        if self._retire is not None and self.service.now >= self._ask_after:
+            reason = self._recycling.reason(self.service.requests)
+            if reason:
+                self._retire(reason)
+                self._ask_after = self.service.now + _ASK_AGAIN
 
 
 def _limits(config: Config) -> Limits:

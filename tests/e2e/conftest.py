@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 PACKAGE = Path(shardserve.__file__).parent
 # A fault of the server's own: a traceback that begins with its frames, or loose ends that the interpreter reports.
+# ("Aborted" is how the stacks of a hung worker begin.)
 FAULT = re.compile(
     rf'Traceback \(most recent call last\):\n  File "{re.escape(str(PACKAGE))}/'
-    r"|never retrieved|never awaited|was destroyed but|Exception ignored|Fatal Python error: (?!Aborted)"  # Aborted: the stacks of a hung worker
+    r"|never retrieved|never awaited|was destroyed but|Exception ignored|Fatal Python error: (?!Aborted)"
 )
 
 
