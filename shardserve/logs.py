@@ -58,6 +58,16 @@ class Sink:
         """A sink for the end of a file, made if it is not there. Raises OSError."""
         return cls(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
+    def fileno(self) -> int:
+        """The descriptor, for handing it on."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close the descriptor; nothing can be written any more."""
+        if self._descriptor > STDERR:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
     def write(self, lines: bytes) -> None:
         """Write whole lines, or drop what is not taken at once."""
         if self.dropped and self._write(b"(%d log writes were dropped: nobody read them)\n" % self.dropped):

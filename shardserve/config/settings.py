@@ -364,6 +364,8 @@ class Config:
         twice = next((address for address in self.bind if self.bind.count(address) > 1), None)
         if twice is not None:
             raise ConfigError(f"--bind: {twice} is given twice; give each address once")
+        if self.reload and self.workers == 0:
+            raise ConfigError("--reload: there is no supervisor to reload with --workers 0; use 1, or drop --reload")
         # Serving as root where another user was asked for would be a silent loss of protection.
         dropped = "--user" if self.user else "--group" if self.group else None
         if self.workers == 0 and dropped is not None:

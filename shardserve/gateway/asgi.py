@@ -143,8 +143,7 @@ class AsgiExchange(Exchange):
             if self._body or (self._ended and not self._told):
                 data, self._body = self._body, b""
                 self._told = self._ended
-                if not self._ended:
-                    self.wire.release()
+                self.wire.release()
                 return {"type": "http.request", "body": data, "more_body": not self._ended}
             if self._hung_up:
                 break

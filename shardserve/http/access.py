@@ -109,6 +109,12 @@ class AccessLog:
             self._loop.call_soon(self.flush)
         self._lines.append("".join(pieces))
 
+    def write_to(self, sink: Sink) -> None:
+        """Write to another sink from now on; the one before is closed."""
+        self.flush()
+        self._sink.close()
+        self._sink = sink
+
     def flush(self) -> None:
         """Write what has been recorded."""
         lines, self._lines = self._lines, []

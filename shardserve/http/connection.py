@@ -53,7 +53,8 @@ class Connection(Wire, asyncio.Protocol):
         self.client = _host_port(transport.get_extra_info("peername"))
         self.server = _host_port(transport.get_extra_info("sockname")) or _path(transport.get_extra_info("sockname"))
         service = self.service
-        self.deadline = service.now + service.timeouts.keep_alive
+        timeouts = service.timeouts  # without keep-alive there is still a first request to wait for
+        self.deadline = service.now + (timeouts.keep_alive or timeouts.header or 10.0)
         service.opened(self)
         if service.draining:
             self.drain()

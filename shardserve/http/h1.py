@@ -40,6 +40,7 @@ class H1Connection(H1Writing):
         "_buffer",
         "_eof",
         "_head_begun",
+        "_idle_until",
         "_left",
         "_looked",
         "_pumping",
@@ -50,6 +51,7 @@ class H1Connection(H1Writing):
         self._buffer = b""
         self._blank = False  # an empty line before the next request has been skipped
         self._head_begun = False  # part of a head has come, and the deadline is that of the whole head
+        self._idle_until = 0.0
         self._body: ChunkedBody | None = None
         self._left = 0  # octets of the request body to come, where its length was declared
         self._allowance = 0  # octets of an unwanted body that may still come
@@ -210,13 +212,13 @@ class H1Connection(H1Writing):
     def _read_body(self, data: bytes) -> None:
         """Take octets of the request body; with no exchange left to want them, they are thrown away."""
         exchange = self._exchange
-        self._body_octets += len(data)
         self._body_silent = 0.0
         if self._state == LENGTH:
             rest = data[self._left :]
             if rest:
                 data = data[: self._left]
             self._left -= len(data)
+            self._body_octets += len(data)
             done = not self._left
         else:
             body = self._body
@@ -226,6 +228,7 @@ class H1Connection(H1Writing):
             except ProtocolError as error:
                 self._refuse(error)
                 return
+            self._body_octets += len(data)
             done, rest = body.done, body.rest
             if self._body_octets > self.service.limits.body > 0:
                 self._refuse(ProtocolError(413, "request body too large"))
@@ -283,7 +286,9 @@ class H1Connection(H1Writing):
         self._request = None
         self._framing = TO_COME
         self._status = self._sent = 0
-        self.deadline = self.service.now + self.service.keep_alive
+        self._idle_until = self.service.now + self.service.keep_alive
+        if self.paused is None:  # else the watch over a client that does not read goes on
+            self.deadline = self._idle_until
         if not self._reading:
             self.release()
         if self._buffer and not self._pumping:
@@ -296,6 +301,8 @@ class H1Connection(H1Writing):
     def resume_writing(self) -> None:
         """The client has caught up: what waited for that goes on."""
         H1Writing.resume_writing(self)
+        if self._state == HEAD and self._exchange is None:
+            self._idle_until = self.service.now + self.service.keep_alive  # it has had its answer only now
         if self._state == HEAD and self._buffer and not self._pumping:
             self._resume_soon()
 
@@ -323,6 +330,8 @@ class H1Connection(H1Writing):
             self._check_pace()
         elif self._state == HEAD and self._head_begun:
             self._refuse(ProtocolError(408, "the request's head took too long"))
+        elif self._exchange is None and self.service.now < self._idle_until:
+            self.deadline = self._idle_until
         elif self._exchange is None:
             self.close()
 
@@ -343,5 +352,6 @@ class H1Connection(H1Writing):
 
     def drain(self) -> None:
         """See Connection.drain: with no request under way, wait a moment for one that may be on its way."""
-        if self._exchange is None and not self.lingering:
+        if self._exchange is None and not self.lingering and not self._head_begun:
+            self._idle_until = 0.0
             self.deadline = min(self.deadline, self.service.now + self.service.timeouts.drain_linger)

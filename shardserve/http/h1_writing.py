@@ -81,7 +81,12 @@ class H1Writing(Connection):
         octets, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
         self._status = status
         own = self._choose_framing(request, length, status, body, more)
-        if close or self.service.draining or (not more and self._state != READ and self._unread_is_large()):
+        if (
+            close
+            or self.service.draining
+            or not self.service.keep_alive
+            or (not more and self._state != READ and self._unread_is_large())
+        ):
             self._keep = False
         if not self._keep:
             own += _CLOSE_LINE
@@ -191,8 +196,9 @@ class H1Writing(Connection):
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer a request that is not one we serve, and close: where it ends is not sure (section 2.2, 6.3)."""
-        log.info("refused a request from %s: %d %s", self.client or "a unix socket", error.status, error.reason)
         begun = self._framing != TO_COME
+        if not begun:
+            log.info("refused a request from %s: %d %s", self.client or "a unix socket", error.status, error.reason)
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
@@ -200,7 +206,8 @@ class H1Writing(Connection):
             own = b"\r\ncontent-length: %d" % len(body) + _CLOSE_LINE + self.service.date + HEAD_END
             self._sent = len(body)
             self.transport.write(octets + own + body)
-        self._record()
+        if not begun or self._exchange is not None:  # else it was recorded when its answer was complete
+            self._record()
         self._lose_exchange()
         self._end()
 

@@ -145,7 +145,7 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     line_end = head.find(b"\r\n")
     if line_end > limits.line:
         raise ProtocolError(414, "request line too long")
-    if len(head) > limits.field_size:
+    if len(head) > limits.field_size or len(head) > limits.section:
         _check_sizes(head, line_end, limits)
     request = Request()
     authority = _read_line(request, head[:line_end])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Container
 
+_COMMAND_MAX = 80  # characters
 _LISTEN = "0A"  # state column of /proc/net/tcp, proc(5)
 
 
@@ -34,14 +35,16 @@ def describe_unix_owner(peer: socket.socket) -> str:
 
 
 def describe_process(pid: int) -> str:
-    """Name a process: "pid 812 (shardserve myapp:app)"; the command line is cut at 60 characters."""
+    """Name a process: "pid 812 (shardserve myapp:app)", with the end of its command line."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     except OSError:
         return f"pid {pid}"
     words[0] = os.path.basename(words[0])
     command = b" ".join(words).decode(errors="replace")
-    return f"pid {pid} ({command[:60]})" if command else f"pid {pid}"
+    if len(command) > _COMMAND_MAX:
+        command = "..." + command[-_COMMAND_MAX:]  # what tells one server from another stands at the end
+    return f"pid {pid} ({command})" if command else f"pid {pid}"
 
 
 def _listening_inodes(port: int) -> dict[str, str]:

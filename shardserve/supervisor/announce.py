@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from shardserve.supervisor.shard import Shard
 
 
-def announce_start(config: Config, groups: Iterable[ShardGroup], count: int, why: str) -> None:
-    """Say what is about to serve: version, addresses, shards and how their number was chosen."""
+def announce_start(groups: Iterable[ShardGroup], count: int, workers: str) -> None:
+    """Say what is about to serve: version, addresses with their shards; `workers` says how many, and on what."""
     from shardserve import __version__
 
     python = f"{platform.python_implementation()} {platform.python_version()}"
     log.info("shardserve %s (%s) starts as pid %d", __version__, python, os.getpid())
     for group in groups:
-        how = f"{count} listeners, one per worker" if group.sharded else "one listener, shared: it cannot be sharded"
-        log.info("listening on %s (%s)", group.address.url, how)
-    log.info("workers: %d (%s); loop %s, parser %s", count, why, config.loop, config.http)
+        how = "one listener per worker" if group.sharded else "one listener, shared: it cannot be sharded"
+        shards = f"{count} shards, " if group.sharded and count > 1 else ""
+        log.info("listening on %s (%s%s)", group.address.url, shards, how)
+    log.info("%s", workers)
 
 
 def announce_ready(config: Config, groups: Iterable[ShardGroup], shards: list[Shard], interface: str) -> None:

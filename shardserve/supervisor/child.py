@@ -98,7 +98,10 @@ def fork_worker(config: Config, place: Place, leave_behind: Callable[[], None]) 
                 traceback.print_exc()
             finally:
                 end_process(code)
+    except OSError:
+        ours.close()
+        raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    theirs.close()
+        theirs.close()
     return Child(pid, ours, place, config.boot_timeout)

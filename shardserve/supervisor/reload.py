@@ -57,6 +57,11 @@ class Reloads:
         """Reload, or remember to once the one under way (or the start, if not `may_begin`) is over."""
         if self.under_way or not may_begin:
             self._asked_again = True
+            booting = self._shards[self._to_do[0]].incoming if self._to_do else None
+            if booting is not None and self.config.reload:
+                booting.kill(
+                    "the files have changed again"
+                )  # a developer's mended import must not wait for a hanging one
             return
         try:
             config = self._reread()
@@ -119,7 +124,13 @@ class Reloads:
         if self._proven and shard.current is None:
             return False  # the generation is good and the shard has nobody: it has to be tried again
         self.log_failure(f"reload failed: generation {self._latest} did not start on shard {shard.index}", error)
-        log.error("generation %d goes on serving", self.generation)
+        done = self._proven and len(self._shards) - len(self._to_do)
+        if done:
+            log.error(
+                "generation %d serves on %d shards, the one before on the rest; HUP tries again", self._latest, done
+            )
+        else:
+            log.error("generation %d goes on serving", self.generation)
         self.finish()
         return shard.current is not None or shard.incoming is not None
 
@@ -128,7 +139,7 @@ class Reloads:
         if error.trace and error.trace == self._last_trace:
             log.error("%s: %s (as before)", what, error)
         else:
-            log.error("%s: %s\n%s", what, error, error.trace.rstrip())
+            log.error("%s: %s%s", what, error, "\n" + error.trace.rstrip() if error.trace else "")
         self._last_trace = error.trace
 
     def _is_turn_of(self, shard: Shard) -> bool:

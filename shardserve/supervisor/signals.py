@@ -14,8 +14,8 @@ VERBS = {
     signal.SIGINT: "stop",
     signal.SIGQUIT: "quit",
     signal.SIGHUP: "reload",
+    signal.SIGUSR1: "reopen",
     # Their default would end or stop the whole service; gunicorn's users send them.
-    signal.SIGUSR1: "ignore",
     signal.SIGUSR2: "ignore",
     signal.SIGTTIN: "ignore",
     signal.SIGTTOU: "ignore",

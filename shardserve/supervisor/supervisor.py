@@ -17,6 +17,7 @@ from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound
 from shardserve.http.access import open_sink
 from shardserve.logs import log
 from shardserve.net.board import Board, WorkerState
+from shardserve.net.listener import queue_length
 from shardserve.supervisor.announce import announce_ready
 from shardserve.supervisor.child import Child, fork_worker
 from shardserve.supervisor.cover import Cover
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _KILL_AFTER = 8.0  # seconds beyond graceful-timeout: cancelled requests and the lifespan shutdown have theirs
 _QUICK = 2.5  # seconds a worker has to leave at once
 _DEVELOPER_WAITS = 2.0  # seconds a replaced worker has under --reload: an open page must not hold the next one up
+_FORK_AGAIN = 1.0  # seconds before another try where the system had no room for a process
 _IMPORTING = 1.0  # seconds a worker that is still importing the application has: it cannot hear us before
 
 
@@ -68,6 +70,7 @@ class Supervisor:
         self._interface = ""
         self._watcher = 0  # pid
         self._orphaned = False  # as process 1: a process that is not ours to wait for may have ended
+        self._pidfile = config.pidfile
         self._access_path = ""
         self._access_sink: Sink | None = None
 
@@ -98,7 +101,7 @@ class Supervisor:
             group.close()
             group.remove_path()
         if self._serving:
-            remove_pidfile(self._reloads.config)
+            remove_pidfile(self._pidfile)
         self._selector.close()
         self._signals.close()
 
@@ -109,6 +112,8 @@ class Supervisor:
             if verb == "reload":
                 if not self._stopping:
                     self._reloads.begin(may_begin=not self._untried)
+            elif verb == "reopen":
+                self._reopen_access_log()
             elif verb == "reap":
                 self._orphaned = os.getpid() == 1
             elif verb == "ignore":
@@ -134,6 +139,9 @@ class Supervisor:
     def _on_ready(self, child: Child, interface: str) -> None:
         if child.state != WorkerState.BOOTING:
             return  # told to leave while it said so
+        if self._stopping:  # it was let to boot for the sake of what is queued on its shard
+            child.command("stop", child.deadline)
+            return
         child.state = WorkerState.READY
         child.ready_at = time.monotonic()
         child.deadline = None
@@ -145,7 +153,7 @@ class Supervisor:
             self._drain(old)
         if not self._serving:
             self._serving = True
-            write_pidfile(self._reloads.config)
+            write_pidfile(self._pidfile)
             if self._failure is not None:
                 self._reloads.log_failure("a worker did not start", self._failure)
         self._tried(shard, interface)
@@ -203,18 +211,26 @@ class Supervisor:
         board = self._board.claim(shard.index, generation)
         listeners = [group.listener(shard.index) for group in self.groups]
         place = Place(shard.index, generation, listeners, board, self._open_access_log(config))
-        child = shard.incoming = fork_worker(config, place, lambda: self._leave_behind(shard.index))
+        try:
+            child = shard.incoming = fork_worker(config, place, lambda: self._leave_behind(shard.index))
+        except OSError as error:  # no process, memory or descriptor left on the machine or in the container
+            self._board.release(board)
+            log.error("shard %d: cannot start a worker: %s; trying again", shard.index, error.strerror)
+            shard.retry_at = time.monotonic() + _FORK_AGAIN
+            return
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_exit(child))
         self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_message(child))
 
     def _leave_behind(self, index: int) -> None:
-        """In a forked worker: close everything but the listeners of shard `index`."""
+        """In a forked process: close everything but the listeners of shard `index` (-1: all of them)."""
         self._selector.close()
         self._signals.close()
         for child in self._children():
             child.close()
         for group in self.groups:
-            if group.sharded:
+            if index == -1:
+                group.close()
+            elif group.sharded:
                 for other, sock in enumerate(group.sockets):
                     if other != index:
                         sock.close()
@@ -247,14 +263,23 @@ class Supervisor:
     def _stop(self) -> None:
         log.info("stopping: at most %g s for the requests under way", self._reloads.config.graceful_timeout)
         self._stopping = "stop"
+        waited_for = {shard.index for shard in self.shards if self._is_waited_for(shard)}
         for group in self.groups:
             group.close()  # the workers hold theirs until they have taken what is queued
         now = time.monotonic()
         for child in self._children():
             if child.state == WorkerState.READY:
                 child.command("stop", now + self._reloads.config.graceful_timeout + _KILL_AFTER)
-            elif child.state == WorkerState.BOOTING:
+            elif child.state == WorkerState.BOOTING and child.shard not in waited_for:
                 child.command("stop", now + _IMPORTING)
+            elif child.state == WorkerState.BOOTING:
+                child.deadline = now + self._reloads.config.graceful_timeout
+
+    def _is_waited_for(self, shard: Shard) -> bool:
+        """Whether connections wait for the shard's first worker, and no sibling could have taken them."""
+        nobody = not any(other.moves for other in self.shards)
+        queued = any(queue_length(group.sockets[shard.index]) for group in self.groups if group.sharded)
+        return nobody and queued and shard.incoming is not None
 
     def _quit(self) -> None:
         if not self._stopping:
@@ -312,7 +337,10 @@ class Supervisor:
         path = config.access_logfile
         if path is not None and path != self._access_path:
             try:
-                self._access_sink, self._access_path = open_sink(path), path
+                opened, before = open_sink(path), self._access_sink
+                self._access_sink, self._access_path = opened, path
+                if before is not None:
+                    before.close()
             except ConfigError as error:
                 log.error("%s", error)
         return self._access_sink if path is not None else None
@@ -322,6 +350,15 @@ class Supervisor:
         for descriptor in (child.pidfd, child.channel.fileno()):
             if descriptor in registered:
                 self._selector.unregister(descriptor)
+
+    def _reopen_access_log(self) -> None:
+        """The access log has been renamed: open it anew, here and, by its descriptor, in the workers."""
+        self._access_path = ""
+        sink = self._open_access_log(self._reloads.config)
+        if sink is not None:
+            log.info("the access log has been opened again")
+            for child in self._children():
+                child.channel.send({"command": "log"}, [sink])
 
     def _reap_orphans(self) -> None:
         """As process 1 of a container: collect processes that lost their parent. Ours are collected by their pidfd."""

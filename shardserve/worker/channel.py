@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
+
+    class HasFileno(Protocol):
+        """A file, a socket, a sink."""
+
+        def fileno(self) -> int:
+            """Its descriptor."""
+            ...
+
 
 _MESSAGE_MAX = 65536  # octets; a longer traceback is cut before it is sent
-_SOCKETS_MAX = 250  # with one message; the kernel's own limit is 253
+_DESCRIPTORS_MAX = 250  # with one message; the kernel's own limit is 253
 
 # Supervisor to worker.
 #   drain: a replacement accepts on the same listeners; stop accepting, answer what has been accepted, leave
@@ -22,6 +31,7 @@ _SOCKETS_MAX = 250  # with one message; the kernel's own limit is 253
 # and, with the listeners as descriptors:
 #   adopt:   accept for shard N as well, until
 #   release: its own worker does
+#   log:     write the access log to this one
 Command = Literal["drain", "stop", "quit"]
 
 
@@ -42,25 +52,25 @@ class Channel:
         """For selectors and loops."""
         return self._socket.fileno()
 
-    def send(self, message: dict[str, Any], sockets: Sequence[socket.socket] = ()) -> None:
-        """Send a message, with copies of `sockets` (SCM_RIGHTS, unix(7)).
+    def send(self, message: dict[str, Any], files: Sequence[HasFileno] = ()) -> None:
+        """Send a message, with copies of the descriptors of `files` (SCM_RIGHTS, unix(7)).
 
         One that the other side is not there to read, or never reads, is dropped.
         """
         try:
-            socket.send_fds(self._socket, [json.dumps(message).encode()], [sock.fileno() for sock in sockets])
+            socket.send_fds(self._socket, [json.dumps(message).encode()], [file.fileno() for file in files])
         except OSError:
             pass  # the end of the other process is noticed where it is waited for
 
     def receive(self) -> list[dict[str, Any]] | None:
         """The messages that wait, or None once the other side is gone and all it said has been read.
 
-        Sockets that came with a message stand in it under "sockets".
+        Descriptors that came with a message stand in it under "descriptors"; they are the receiver's to close.
         """
         messages: list[dict[str, Any]] = []
         while True:
             try:
-                data, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_MAX, _SOCKETS_MAX)
+                data, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_MAX, _DESCRIPTORS_MAX)
             except BlockingIOError:
                 return messages
             except OSError:
@@ -68,8 +78,7 @@ class Channel:
             if not data:
                 return messages or None
             message = json.loads(data)
-            if descriptors:
-                message["sockets"] = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            message["descriptors"] = descriptors
             messages.append(message)
 
     def close(self) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shardserve.gateway.loader import LoadedApp, detect_interface, load
+from shardserve.http.access import open_sink
 from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
 from shardserve.net.address import parse_address
 from shardserve.net.board import Board
@@ -22,6 +24,7 @@ from shardserve.worker.worker import Place, Worker
 
 if TYPE_CHECKING:
     from shardserve.config.settings import Config
+    from shardserve.logs import Sink
 
 
 def serve_here(config: Config, app: Any = None) -> int:
@@ -32,31 +35,40 @@ def serve_here(config: Config, app: Any = None) -> int:
     reserve_standard_descriptors()
     set_up_logging(config.log_level)
     raise_open_file_limit()
-    loaded = load(config) if app is None else LoadedApp(app, detect_interface(app, config.interface), repr(app))
+    # Before --chdir moves us: a relative path means the directory the command was given in.
+    pidfile = str(Path(config.pidfile).absolute()) if config.pidfile else None
+    access = open_sink(config.access_logfile) if config.access_logfile else None
+    loaded = load(config) if app is None else LoadedApp(app, detect_interface(app, config.interface), _name(app))
     groups: list[ShardGroup] = []
     try:
         for text in config.bind:
             groups += bind(parse_address(text), 1, config.backlog, umask=config.umask)
         with asyncio.Runner(loop_factory=lambda: new_loop(config.loop)) as runner:
-            runner.run(_serve(config, loaded, groups))
+            runner.run(_serve(config, loaded, groups, access, pidfile))
     finally:
         for group in groups:
             group.close()
             group.remove_path()
-        remove_pidfile(config)
+        remove_pidfile(pidfile)
     return 0
 
 
-async def _serve(config: Config, loaded: LoadedApp, groups: list[ShardGroup]) -> None:
+def _name(app: Any) -> str:
+    return str(getattr(app, "__qualname__", type(app).__qualname__))
+
+
+async def _serve(
+    config: Config, loaded: LoadedApp, groups: list[ShardGroup], access: Sink | None, pidfile: str | None
+) -> None:
     loop = asyncio.get_running_loop()
     listeners = [group.listener(0) for group in groups]
-    worker = Worker(config, Place(0, 1, listeners, Board(1).claim(0, 1)), loaded, loop)
+    worker = Worker(config, Place(0, 1, listeners, Board(1).claim(0, 1), access), loaded, loop)
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: worker.leave("quit" if worker.leaving.done() else "stop"))
     if not await worker.start():
         return
-    write_pidfile(config)
+    write_pidfile(pidfile)
     where = ", ".join(group.address.url for group in groups)
     log.info("serving %s (%s) in this process on %s", loaded.name, loaded.interface, where)
     await worker.serve_until_left()

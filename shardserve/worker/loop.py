@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
+
+from shardserve.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -17,19 +20,24 @@ if TYPE_CHECKING:
 _NAME = "shardserve-request"
 
 
+def choose_loop(name: str) -> str:
+    """The loop that `--loop` means: for "auto" uvloop, where it is installed. Raises ConfigError where it must be."""
+    if name == "asyncio" or (name == "auto" and importlib.util.find_spec("uvloop") is None):
+        return "asyncio"
+    try:
+        importlib.import_module("uvloop")
+    except ImportError as error:
+        raise ConfigError(f"--loop uvloop: {error}; pip install uvloop, or use --loop asyncio") from None
+    return "uvloop"
+
+
 def new_loop(name: str) -> asyncio.AbstractEventLoop:
-    """Make the loop "uvloop" or "asyncio"; "auto" is uvloop."""
-    if name == "asyncio":
+    """Make the loop that `--loop` means. Raises ConfigError."""
+    if choose_loop(name) == "asyncio":
         return asyncio.new_event_loop()
     import uvloop
 
     return uvloop.new_event_loop()
-
-
-def import_loop(name: str) -> None:
-    """Import what `new_loop` will need, without making a loop."""
-    if name != "asyncio":
-        importlib.import_module("uvloop")
 
 
 if sys.version_info >= (3, 12):

@@ -10,6 +10,7 @@ import os
 import pwd
 import resource
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -97,19 +98,19 @@ def find_owner(config: Config) -> tuple[int, int, str]:
     return uid, gid, name
 
 
-def write_pidfile(config: Config) -> None:
-    """Write this process's id to the configured file, if there is one; a failure is logged."""
-    if config.pidfile:
+def write_pidfile(path: str | None) -> None:
+    """Write this process's id to a file, if one is wanted; a failure is logged."""
+    if path:
         try:
-            Path(config.pidfile).write_text(f"{os.getpid()}\n")
+            Path(path).write_text(f"{os.getpid()}\n")
         except OSError as error:
-            log.error("cannot write the pid file %s: %s", config.pidfile, error.strerror)
+            log.error("cannot write the pid file %s: %s", path, error.strerror)
 
 
-def remove_pidfile(config: Config) -> None:
-    """Remove the configured pid file, if there is one."""
-    if config.pidfile:
-        Path(config.pidfile).unlink(missing_ok=True)
+def remove_pidfile(path: str | None) -> None:
+    """Remove the pid file, if there is one."""
+    if path:
+        Path(path).unlink(missing_ok=True)
 
 
 def raise_open_file_limit() -> None:
@@ -136,7 +137,9 @@ async def _live(worker: Worker, channel: Channel) -> None:
         for message in messages:
             command = message["command"]
             if command == "adopt":
-                worker.adopt(message["shard"], message.get("sockets", []))
+                worker.adopt(message["shard"], [socket.socket(fileno=one) for one in message["descriptors"]])
+            elif command == "log":
+                worker.log_to(message["descriptors"][0])
             elif command == "release":
                 worker.release(message["shard"])
             else:

@@ -6,6 +6,7 @@ It holds no process-wide state (signals, current directory, globals), so that a 
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from shardserve.http.h1 import H1Connection
 from shardserve.http.parsers import make_parser
 from shardserve.http.request import Limits
 from shardserve.http.service import Service, Timeouts
-from shardserve.logs import log
+from shardserve.logs import Sink, log
 from shardserve.net.board import Word, WorkerState
 from shardserve.net.listener import Listener
 from shardserve.worker.accept import Acceptor
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from shardserve.config.settings import Config
     from shardserve.gateway.loader import LoadedApp
-    from shardserve.logs import Sink
     from shardserve.worker.channel import Command
 
 _TICK = 1.0  # seconds between looks at deadlines
@@ -130,6 +130,13 @@ class Worker:
         for acceptor in adopted:
             acceptor.start()
         self._adopted[shard] = adopted
+
+    def log_to(self, descriptor: int) -> None:
+        """Write the access log to this descriptor from now on."""
+        if self._access is None:
+            os.close(descriptor)
+        else:
+            self._access.write_to(Sink(descriptor))
 
     def release(self, shard: int) -> None:
         """The shard has a worker of its own again; what was accepted for it stays here."""

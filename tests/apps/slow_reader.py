@@ -35,3 +35,24 @@ async def large(scope: dict[str, Any], receive: Any, send: Any) -> None:
         print("large: the client has gone", flush=True)
         raise
     await send({"type": "http.response.body", "body": b""})
+
+
+async def whole(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Sends 20 MiB in one message."""
+    if scope["type"] != "http":
+        raise RuntimeError("http only")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"x" * 20_971_520})
+
+
+async def told(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Reads its body, then waits to be told that the client has left."""
+    if scope["type"] != "http":
+        raise RuntimeError("http only")
+    size, message = 0, {"more_body": True}
+    while message["more_body"]:
+        message = await receive()
+        size += len(message["body"])
+    print(f"has read {size}", flush=True)
+    message = await receive()
+    print(f"told after {size}: {message['type']}", flush=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.proc import eventually
 from support.server import Server
 
 Serve = Callable[..., Server]
@@ -108,6 +109,35 @@ def test_a_client_that_does_not_read_is_cut_and_its_worker_keeps_nothing(serve: 
     assert server.get("/ok") == b"ok"
 
 
+def test_the_write_timeout_holds_after_the_answer_was_written_too(serve: Serve) -> None:
+    server = serve("slow_reader:whole", *SHORT[2:], "--keep-alive", "60")
+    (worker,) = server.workers()
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(("127.0.0.1", server.port))
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    began = time.monotonic()
+    eventually("the server lets go", lambda: not established(worker, sock.getsockname()[1]), 15)
+    assert time.monotonic() - began > 1.5
+    sock.close()
+
+
+def established(pid: int, peer: int) -> bool:
+    """Whether a process has a connection to that port of ours."""
+    rows = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    cells = [row.split() for row in rows]
+    return any(int(cell[2].rpartition(":")[2], 16) == peer and cell[3] == "01" for cell in cells)
+
+
+def test_a_client_that_leaves_is_reported_also_after_a_body_that_came_at_once(serve: Serve) -> None:
+    server = serve("slow_reader:told", "--workers", "1")
+    for size in (1000, 70_000, 100_000, 150_000):
+        sock = connect(server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        server.wait_for(f"has read {size}", timeout=10)
+        sock.close()
+        server.wait_for(f"told after {size}", timeout=10)
+
+
 def test_a_slow_reader_that_reads_is_served_to_the_end(serve: Serve) -> None:
     server = serve("slow_reader:large", *SHORT)
     sock = connect(server, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -145,6 +175,21 @@ class TestLimits:
         chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         assert status(chunked + b"400\r\n" + b"a" * 1024 + b"\r\n0\r\n\r\n") == b"413"
         assert status(HEAD + end) == b"200"
+
+    def test_the_section_limit_does_not_depend_on_the_cuts(self, serve: Serve) -> None:
+        server = serve("probe:asgi", "--workers", "1", "--limit-request-section", "1000")
+        octets = HEAD + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 100) for n in range(20)) + b"\r\n"
+        whole = until_closed(connect(server, octets))[1]
+        cut = connect(server, octets[:700])
+        time.sleep(0.05)  # not for a condition: only so that the octets come in two reads
+        cut.sendall(octets[700:])
+        assert whole[9:12] == until_closed(cut)[1][9:12] == b"431"
+
+    def test_the_body_limit_counts_the_body_only(self, serve: Serve) -> None:
+        server = serve("probe:asgi", "--workers", "1", "--limit-request-body", "1000")
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        got = until_closed(connect(server, head + b"1\r\na\r\n" * 900 + b"0\r\n\r\n"))[1]
+        assert got.startswith(b"HTTP/1.1 200 ")
 
     def test_the_spool_of_a_wsgi_body_is_bounded(self, serve: Serve) -> None:
         server = serve("probe:wsgi", "--workers", "1", "--limit-request-spool", "2000000")

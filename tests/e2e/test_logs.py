@@ -91,6 +91,34 @@ def test_a_line_cannot_be_forged(serve: Serve, tmp_path: Path) -> None:
     assert re.search(r'"-" (400|501) \d+ "-" "-"$', second)
 
 
+@pytest.mark.parametrize("user", ["", "nobody"])
+def test_a_renamed_log_is_opened_again_on_usr1(serve: Serve, tmp_path: Path, user: str) -> None:
+    if user and os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    path = tmp_path / "access.log"
+    options = ("--user", user) if user else ()
+    server = serve("shardserve.demo:app", "--workers", "2", "--access-logfile", str(path), *options)
+    raw(server, b"GET /before HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert "/before" in lines(path, 1)[0]
+    path.rename(tmp_path / "access.log.1")
+    server.signal(signal.SIGUSR1)
+    server.wait_for("has been opened again")
+    for _ in range(20):
+        raw(server, b"GET /after HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert all("/after" in line for line in lines(path, 15))
+    assert len(server.workers()) == 2
+
+
+def test_a_request_is_recorded_once_whatever_follows_its_answer(serve: Serve, tmp_path: Path) -> None:
+    # Answered without its body being read, which then does not come.
+    path = tmp_path / "access.log"
+    server = serve("shardserve.demo:app", "--workers", "1", "--access-logfile", str(path))
+    raw(server, b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
+    raw(server, b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert [line.split('"')[1].split(" ")[1] for line in lines(path, 2)] == ["/early", "/last"]
+    assert "refused" not in server.log
+
+
 def test_an_unknown_atom_is_a_wrong_option(serve: Serve) -> None:
     server = serve("probe:asgi", "--access-logfile", "-", "--access-logformat", "%(zz)s", ready=False)
     assert server.exit_code() == 2

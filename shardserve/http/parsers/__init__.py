@@ -6,7 +6,10 @@ heads and never sees a body: framing is the connection's, and so the same over e
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Protocol
+
+from shardserve.errors import ConfigError
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -26,11 +29,16 @@ class Parser(Protocol):
 
 
 def make_parser(name: str) -> Parser:
-    """Make the parser "httptools" or "h11"; "auto" is httptools."""
-    if name == "h11":
+    """Make the parser that `--http` means: for "auto" httptools, where it is installed.
+
+    Raises ConfigError if the one asked for is not installed.
+    """
+    if name == "h11" or (name == "auto" and importlib.util.find_spec("httptools") is None):
         from shardserve.http.parsers.h11_parser import H11Parser
 
         return H11Parser()
-    from shardserve.http.parsers.httptools_parser import HttptoolsParser
-
+    try:
+        from shardserve.http.parsers.httptools_parser import HttptoolsParser
+    except ImportError as error:
+        raise ConfigError(f"--http httptools: {error}; pip install httptools, or use --http h11") from None
     return HttptoolsParser()
