@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -228,3 +230,36 @@ def test_a_worker_killed_during_a_reload_does_not_stop_it(serve: Serve) -> None:
         server.wait_for("reload complete: generation 2 serves")
     assert not set(before) & set(server.workers())
     assert {server.get_json()["generation"] for _ in range(12)} == {2}
+
+
+def test_a_reload_completes_although_many_workers_still_leave(serve: Serve) -> None:
+    # Four workers alive on one shard: the fifth has to wait until one has left, and is still the reload's.
+    server = serve("probe:asgi", "--workers", "1")
+    held = []
+    for number in range(3):
+        sock = socket.create_connection(("127.0.0.1", server.port), 20)
+        sock.sendall(b"GET /sleep?4 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        held.append(sock)
+        eventually("it is being served", lambda: server.get_json()["generation"] == 1, 5)
+        os.kill(int(re.findall(r"worker (\d+) serves", server.log)[-1]), signal.SIGTERM)
+        server.wait_for("serves .ready", count=number + 2)
+    server.signal(signal.SIGHUP)
+    server.wait_for("reload complete: generation 2", timeout=20)
+    for sock in held:
+        with sock:
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert server.get_json()["generation"] == 2
+    server.signal(signal.SIGHUP)
+    server.wait_for("reload complete: generation 3", timeout=20)
+
+
+def test_a_reload_takes_the_place_of_a_replacement_that_boots(site: Site) -> None:
+    site.write("import time\ntime.sleep(0.7)\n", SERVES)
+    server = site.serve("app:app", "--workers", "2", "--lifespan", "off")
+    os.kill(server.workers()[0], signal.SIGTERM)
+    server.wait_for("got SIGTERM and is replaced")
+    server.signal(signal.SIGHUP)
+    server.wait_for("reload complete: generation 2", timeout=20)
+    assert server.get_json()["generation"] == 2
+    server.signal(signal.SIGHUP)
+    server.wait_for("reload complete: generation 3", timeout=20)

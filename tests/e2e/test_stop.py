@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.load import Load
 from support.proc import alive, eventually, in_group, queued, tcp_sockets
+from support.site import SERVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -295,3 +296,17 @@ def test_workers_whose_supervisor_is_killed_while_they_boot_leave(site: Site) ->
     server.signal(signal.SIGKILL)
     server.exit_code()
     eventually("the workers have left", lambda: not any(map(alive, workers)), 15)
+
+
+def test_what_waits_for_the_only_worker_while_it_boots_is_answered_before_the_end(site: Site) -> None:
+    flag = site.folder / "slow"
+    site.write(f"import os, time\nif os.path.exists({str(flag)!r}):\n    time.sleep(2)\n", SERVES)
+    server = site.serve("app:app", "--workers", "1", "--lifespan", "off")
+    flag.touch()
+    os.kill(server.workers()[0], signal.SIGKILL)
+    server.wait_for("died")
+    with socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        server.signal(signal.SIGTERM)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert server.exit_code() == 0
