@@ -180,7 +180,7 @@ class Config:
 
     keep_alive: float = option(
         75.0,
-        "How long an idle connection stays open for the next request.",
+        "How long an idle connection stays open for the next request; 0 closes each after its answer.",
         kind=Seconds(),
         group=TIMEOUTS,
         names=Names(
@@ -189,7 +189,7 @@ class Config:
     )
     graceful_timeout: float = option(
         30.0,
-        "How long a stopping worker may take to finish its requests.",
+        "How long a stopping worker may take to finish its requests; then they are cut. 0 cuts them at once.",
         kind=Seconds(),
         group=TIMEOUTS,
         names=Names(aliases=("--timeout-graceful-shutdown",), uvicorn=("timeout_graceful_shutdown",)),
@@ -211,13 +211,13 @@ class Config:
 
     header_timeout: float = option(
         10.0,
-        "How long a request's head may take from its first byte to its end; then 408.",
+        "How long a request's head may take from its first byte to its end; then 408. 0 sets no limit.",
         kind=Seconds(),
         group=TIMEOUTS,
     )
     body_timeout: float = option(
         30.0,
-        "How long a request's body may pause while it is being read; then 408.",
+        "How long a request's body may pause while it is being read; then 408. 0 sets no limit.",
         kind=Seconds(),
         group=TIMEOUTS,
     )
@@ -229,7 +229,7 @@ class Config:
     )
     write_timeout: float = option(
         60.0,
-        "How long a client may take no byte of a response that waits for it; then the connection is closed.",
+        "How long a client may take no byte of a response that waits for it; then it is closed. 0 sets no limit.",
         kind=Seconds(),
         group=TIMEOUTS,
     )
