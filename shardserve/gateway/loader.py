@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
-import functools
 import importlib
 import inspect
 import os
@@ -19,16 +18,15 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from shardserve.errors import AppError, AppNotFound, ConfigError
+from shardserve.gateway.interface import Interface, describe_kind, detect_interface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from shardserve.config.settings import Config
-
-Interface = Literal["asgi", "wsgi"]
 
 _ABSENT = object()
 _DEFAULT_ATTRIBUTES = ("app", "application")
@@ -95,38 +93,6 @@ def prepare_path(config: Config) -> None:
     extra = _absolute(config.pythonpath)
     # In place, since others may hold the list; without duplicates, so that a second call changes nothing.
     sys.path[:] = [*extra, *(entry for entry in sys.path if entry not in extra)]
-
-
-def detect_interface(app: object, wanted: str, name: str = "") -> Interface:
-    """Say whether `app` is to be called as ASGI or WSGI; `wanted` is 'auto', or settles it.
-
-    `name` is what messages call the application. Raises AppNotFound when the object is no application, or when it
-    does not tell which of the two it is.
-    """
-    name = name or str(getattr(app, "__qualname__", type(app).__qualname__))
-    if not callable(app):
-        raise AppNotFound(f"{name!r} is {_kind(app)}, which cannot be called")
-    target = _without_partials(app)
-    if inspect.isclass(target) and wanted != "wsgi":
-        _refuse_asgi2(target, _positionals(app), name)
-    if wanted in ("asgi", "wsgi"):
-        return cast("Interface", wanted)
-    if _is_async(target):
-        return "asgi"
-    count = _positionals(app)
-    if inspect.isclass(target):
-        _refuse_class_of_apps(target, name)
-    elif count is None:
-        # A wrapper that takes *args. What it wraps is looked at only now: an adapter made with functools.wraps may
-        # show the signature of the other interface.
-        if _is_async(inspect.unwrap(cast("Callable[..., object]", target)), unwrap=True):
-            return "asgi"
-        count = _positionals(app, follow_wrapped=True)
-    if count == 3:
-        return "asgi"
-    if count == 2:
-        return "wsgi"
-    raise AppNotFound(f"cannot tell whether {name!r} is ASGI or WSGI: {_why_unclear(count)}")
 
 
 def user_traceback(error: BaseException) -> str:
@@ -268,7 +234,7 @@ def _attribute(target: _Target, module: ModuleType) -> object:
         raise AppNotFound(_missing_attribute(label, owner, wanted))
     if not callable(found):
         hint = f"; did you mean {found.__name__!r}?" if isinstance(found, ModuleType) else ""
-        raise AppNotFound(f"{target.name!r} is {_kind(found)}, which cannot be called{hint}")
+        raise AppNotFound(f"{target.name!r} is {describe_kind(found)}, which cannot be called{hint}")
     return found
 
 
@@ -281,7 +247,7 @@ def _make(target: _Target, factory: object) -> object:
     if inspect.iscoroutine(app) or (inspect.isawaitable(app) and not callable(app)):
         raise AppNotFound(f"factory {target.name!r} is asynchronous; async factories are not supported")
     if not callable(app):
-        raise AppNotFound(f"factory {target.name!r} returned {_kind(app)}, which cannot be called")
+        raise AppNotFound(f"factory {target.name!r} returned {describe_kind(app)}, which cannot be called")
     return app
 
 
@@ -330,67 +296,6 @@ def _suggest(nearest: str | None) -> str:
     return f"; did you mean {nearest!r}?" if nearest else ""
 
 
-def _kind(value: object) -> str:
-    name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
-
-
 def _absolute(entries: Iterable[str]) -> list[str]:
     # Each once, in order. Not resolved: a symbolic link may be what changes at the next deployment.
     return list(dict.fromkeys(str(Path.cwd() / entry) for entry in entries))
-
-
-# --- telling ASGI from WSGI
-
-
-def _without_partials(app: object) -> object:
-    while isinstance(app, functools.partial):
-        app = app.func
-    return app
-
-
-def _is_async(app: object, *, unwrap: bool = False) -> bool:
-    """Whether calling `app` makes a coroutine. A class does not count: to call it is to make an instance."""
-    if inspect.iscoroutinefunction(app):
-        return True
-    call = None if inspect.isclass(app) else _call_of(type(app))
-    return inspect.iscoroutinefunction(inspect.unwrap(call) if unwrap and callable(call) else call)
-
-
-def _call_of(cls: type) -> object:
-    """The `__call__` that instances of `cls` have, or None; getattr would find the one of the metaclass."""
-    return next((vars(base)["__call__"] for base in cls.__mro__ if "__call__" in vars(base)), None)
-
-
-def _positionals(app: Callable[..., object], *, follow_wrapped: bool = False) -> int | None:
-    """How many positional arguments a call needs; None with *args or where there is no signature to read."""
-    try:
-        parameters = inspect.signature(app, follow_wrapped=follow_wrapped).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return None
-    return sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-
-
-def _refuse_asgi2(cls: type, count: int | None, name: str) -> None:
-    if count == 1 and inspect.iscoroutinefunction(_call_of(cls)):
-        raise AppNotFound(
-            f"{name!r} is an ASGI 2 (double-callable) application, which is not supported yet; use ASGI 3"
-        )
-
-
-def _refuse_class_of_apps(cls: type, name: str) -> None:
-    """A class is an application if its instances are the response (iterable or awaitable), not if they are apps."""
-    if _call_of(cls) is not None and not hasattr(cls, "__iter__") and not hasattr(cls, "__await__"):
-        raise AppNotFound(f"{name!r} is a class whose instances are applications; name an instance, or {name + '()'!r}")
-
-
-def _why_unclear(count: int | None) -> str:
-    way_out = "pass --interface asgi or wsgi"
-    if count is None:
-        return f"its signature does not say; {way_out}"
-    if count == 0:
-        return f"it takes no arguments; if it is a factory pass --factory, else {way_out}"
-    asgi2 = " (as ASGI 2 does, which is not supported yet)" if count == 1 else ""
-    return f"it needs {count} argument{'s'[: count > 1]}{asgi2}; {way_out}"

@@ -13,6 +13,7 @@ from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.connection import NEVER
 from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, TO_COME, H1Writing
+from shardserve.http.pace import BodyPace
 from shardserve.http.request import HEAD_END, check_partial, read_request
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _ROUNDS = 16  # requests of one pipeline answered in a row before other connections get their turn
 _BUFFER_MAX = 65536  # octets of requests to come that are held while one is being answered
 _DISCARD_MAX = 65536  # octets of an unwanted body that are read to keep the connection
-_RATE_GRACE = 10.0  # seconds of reading before the least rate of a body is asked for
 
 _CRLF = b"\r\n"
 
@@ -34,15 +34,12 @@ class H1Connection(H1Writing):
         "_allowance",
         "_blank",
         "_body",
-        "_body_octets",
-        "_body_seconds",
-        "_body_silent",
         "_buffer",
         "_eof",
         "_head_begun",
         "_idle_until",
         "_left",
-        "_looked",
+        "_pace",
         "_pumping",
     )
 
@@ -55,11 +52,7 @@ class H1Connection(H1Writing):
         self._body: ChunkedBody | None = None
         self._left = 0  # octets of the request body to come, where its length was declared
         self._allowance = 0  # octets of an unwanted body that may still come
-        # How fast the body comes, counted only while we read
-        self._body_octets = 0
-        self._body_seconds = 0.0
-        self._body_silent = 0.0  # seconds since the last octet
-        self._looked = 0.0  # time of the last look
+        self._pace: BodyPace | None = None  # of the body that is being read
         self._eof = False
         self._pumping = False
 
@@ -190,9 +183,7 @@ class H1Connection(H1Writing):
             else:
                 self._state = LENGTH
                 self._left = request.length
-            self._body_octets = 0
-            self._body_seconds = self._body_silent = 0.0
-            self._looked = service.now
+            self._pace = BodyPace(service.now)
             self.deadline = service.now + 1.0
             if data:
                 self._read_body(data)
@@ -212,25 +203,26 @@ class H1Connection(H1Writing):
     def _read_body(self, data: bytes) -> None:
         """Take octets of the request body; with no exchange left to want them, they are thrown away."""
         exchange = self._exchange
-        self._body_silent = 0.0
+        pace = self._pace
+        assert pace is not None  # set with the state, as the chunked body is
         if self._state == LENGTH:
             rest = data[self._left :]
             if rest:
                 data = data[: self._left]
             self._left -= len(data)
-            self._body_octets += len(data)
+            pace.took(len(data))
             done = not self._left
         else:
             body = self._body
-            assert body is not None  # set with the state
+            assert body is not None
             try:
                 data = body.feed(data)
             except ProtocolError as error:
                 self._refuse(error)
                 return
-            self._body_octets += len(data)
+            pace.took(len(data))
             done, rest = body.done, body.rest
-            if self._body_octets > self.service.limits.body > 0:
+            if pace.octets > self.service.limits.body > 0:
                 self._refuse(ProtocolError(413, "request body too large"))
                 return
         if done:
@@ -336,19 +328,11 @@ class H1Connection(H1Writing):
             self.close()
 
     def _check_pace(self) -> None:
-        """About once a second: does the body come fast enough? While we hold the client, time stands still."""
+        """About once a second: does the body come fast enough?"""
         service = self.service
-        passed, self._looked = service.now - self._looked, service.now
         self.deadline = service.now + 1.0
-        if not self._reading:
-            return
-        self._body_seconds += passed
-        self._body_silent += passed
-        timeout, rate = service.timeouts.body, service.timeouts.body_min_rate
-        if timeout and self._body_silent > timeout:
-            self._refuse(ProtocolError(408, "the request body paused for too long"))
-        elif rate and self._body_seconds > _RATE_GRACE + self._body_octets / rate:
-            self._refuse(ProtocolError(408, "the request body came too slowly"))
+        if self._pace is not None and (fault := self._pace.fault(service.now, self._reading, service.timeouts)):
+            self._refuse(ProtocolError(408, fault))
 
     def drain(self) -> None:
         """See Connection.drain: with no request under way, wait a moment for one that may be on its way."""

@@ -13,11 +13,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, ConfigError
-from shardserve.http.access import open_sink
+from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound
 from shardserve.logs import log
 from shardserve.net.board import Board, WorkerState
 from shardserve.net.listener import queue_length
+from shardserve.supervisor.access_file import AccessFile
 from shardserve.supervisor.announce import announce_ready
 from shardserve.supervisor.child import Child, fork_worker
 from shardserve.supervisor.cover import Cover
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shardserve.config.settings import Config
-    from shardserve.logs import Sink
     from shardserve.net.listener import ShardGroup
     from shardserve.supervisor.signals import SignalQueue
 
@@ -71,8 +70,7 @@ class Supervisor:
         self._watcher = 0  # pid
         self._orphaned = False  # as process 1: a process that is not ours to wait for may have ended
         self._pidfile = config.pidfile
-        self._access_path = ""
-        self._access_sink: Sink | None = None
+        self._access = AccessFile()
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code. Raises AppError if no worker could start."""
@@ -113,7 +111,7 @@ class Supervisor:
                 if not self._stopping:
                     self._reloads.begin(may_begin=not self._untried)
             elif verb == "reopen":
-                self._reopen_access_log()
+                self._access.reopen(self._reloads.config, self._children())
             elif verb == "reap":
                 self._orphaned = os.getpid() == 1
             elif verb == "ignore":
@@ -210,7 +208,7 @@ class Supervisor:
         config, generation = self._reloads.for_shard(shard)
         board = self._board.claim(shard.index, generation)
         listeners = [group.listener(shard.index) for group in self.groups]
-        place = Place(shard.index, generation, listeners, board, self._open_access_log(config))
+        place = Place(shard.index, generation, listeners, board, self._access.open(config))
         try:
             child = shard.incoming = fork_worker(config, place, lambda: self._leave_behind(shard.index))
         except OSError as error:  # no process, memory or descriptor left on the machine or in the container
@@ -332,33 +330,11 @@ class Supervisor:
 
     # Odds and ends
 
-    def _open_access_log(self, config: Config) -> Sink | None:
-        """The access log's sink, opened here: a worker that has dropped its privileges may not be able to."""
-        path = config.access_logfile
-        if path is not None and path != self._access_path:
-            try:
-                opened, before = open_sink(path), self._access_sink
-                self._access_sink, self._access_path = opened, path
-                if before is not None:
-                    before.close()
-            except ConfigError as error:
-                log.error("%s", error)
-        return self._access_sink if path is not None else None
-
     def _unregister(self, child: Child) -> None:
         registered = self._selector.get_map()
         for descriptor in (child.pidfd, child.channel.fileno()):
             if descriptor in registered:
                 self._selector.unregister(descriptor)
-
-    def _reopen_access_log(self) -> None:
-        """The access log has been renamed: open it anew, here and, by its descriptor, in the workers."""
-        self._access_path = ""
-        sink = self._open_access_log(self._reloads.config)
-        if sink is not None:
-            log.info("the access log has been opened again")
-            for child in self._children():
-                child.channel.send({"command": "log"}, [sink])
 
     def _reap_orphans(self) -> None:
         """As process 1 of a container: collect processes that lost their parent. Ours are collected by their pidfd."""

@@ -12,7 +12,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shardserve.gateway.loader import LoadedApp, detect_interface, load
+from shardserve.gateway.interface import detect_interface
+from shardserve.gateway.loader import LoadedApp, load
 from shardserve.http.access import open_sink
 from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
 from shardserve.net.address import parse_address

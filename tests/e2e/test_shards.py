@@ -107,7 +107,7 @@ def test_an_inherited_socket_is_one_listener_that_all_workers_share(serve: Serve
 def test_port_0_is_one_port_for_all_shards_and_is_said(serve: Serve) -> None:
     server = serve("probe:asgi", "--workers", "3", bind="127.0.0.1:0")
     assert server.port > 0
-    assert f"listening on http://127.0.0.1:{server.port} (3 listeners, one per worker)" in server.log
+    assert f"listening on http://127.0.0.1:{server.port} (3 shards, one listener per worker)" in server.log
     assert sum(one.state == LISTEN for one in tcp_sockets(server.port)) == 3
 
 
@@ -118,7 +118,7 @@ def test_ipv6(serve: Serve) -> None:
     except OSError as error:
         pytest.skip(f"this machine has no [::1]: {error}")
     server = serve("probe:asgi", "--workers", "2", bind="[::1]:0")
-    assert re.search(r"listening on http://\[::1\]:\d+ \(2 listeners", server.log)
+    assert re.search(r"listening on http://\[::1\]:\d+ \(2 shards", server.log)
     with socket.create_connection(("::1", server.port), timeout=5) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: client.recv(65536), b""))

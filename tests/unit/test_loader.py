@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shardserve.errors import AppError, AppNotFound, ConfigError
-from shardserve.gateway.loader import LoadedApp, detect_interface, load, prepare_path, user_traceback
+from shardserve.gateway.interface import detect_interface
+from shardserve.gateway.loader import LoadedApp, load, prepare_path, user_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
