@@ -50,8 +50,8 @@ def serve(config: Config, reread: Callable[[], Config]) -> int:
     groups = bind_all(config, count)
     announce_start(groups, count, f"workers: {count} ({why}); loop {loop}, parser {parser}")
     _warn_of_backlog(config)
-    # What workers need has been imported here, once, and the collector leaves it alone: they share these pages (measured
-    # with four workers of the demo: 8.6 MB PSS each, 5.5 MB of it their own).
+    # What workers need has been imported here, once, and the collector leaves it alone: they share these pages
+    # (measured with four workers of the demo: 8.6 MB PSS each, 5.5 MB of it their own).
     gc.collect()
     gc.freeze()
     supervisor = Supervisor(config, groups, count, reread, signals)
