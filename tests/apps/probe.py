@@ -48,6 +48,8 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if path == "/sleep":
         await asyncio.sleep(_number(query, 1.0))
     elif path == "/block":
+        if _number(query, 60.0) >= 1:
+            print("blocking", flush=True)
         time.sleep(_number(query, 60.0))
     elif path == "/crash":
         raise ValueError("crash on purpose")

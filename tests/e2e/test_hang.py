@@ -36,6 +36,7 @@ def test_siblings_serve_for_a_blocked_loop_until_it_moves_again(serve: Serve) ->
     server = serve("probe:asgi", "--workers", "4")
     everybody = set(server.workers())
     with block(server, 4) as blocked:
+        server.wait_for("blocking")  # what it has accepted before has to wait with it
         _, first = ask(server, 40)  # among them some of the blocked shard, until it is noticed
         pids, longest = ask(server, 100)
         server.wait_for("does not accept; siblings do for it", timeout=1)
