@@ -17,6 +17,12 @@ def _number(query: str, default: float) -> float:
     return float(query) if query else default
 
 
+def _block(seconds: float) -> None:
+    if seconds >= 1:
+        print("blocking", flush=True)
+    time.sleep(seconds)
+
+
 async def _read(receive: Any) -> bytes | None:
     body = b""
     while True:
@@ -48,9 +54,7 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if path == "/sleep":
         await asyncio.sleep(_number(query, 1.0))
     elif path == "/block":
-        if _number(query, 60.0) >= 1:
-            print("blocking", flush=True)
-        time.sleep(_number(query, 60.0))
+        _block(_number(query, 60.0))
     elif path == "/crash":
         raise ValueError("crash on purpose")
     elif path == "/exit":
