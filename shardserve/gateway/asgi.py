@@ -51,9 +51,8 @@ class AsgiGateway:
 
     def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
         """The connection scope of a request (ASGI HTTP spec, "HTTP Connection Scope")."""
-        client, scheme = self.proxies.resolve(wire, request) if request.forwarded else (wire.client, wire.scheme)
-        octets = request.path
-        path = (decode_path(octets) if b"%" in octets else octets).decode("utf-8", "replace")
+        client, scheme = self.proxies.resolve(wire, request)
+        path = decode_path(request.path).decode("utf-8", "replace")
         if self.root_path:
             path = "".join(split_root(path, self.root_path))
         return {

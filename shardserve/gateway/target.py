@@ -65,7 +65,7 @@ class TrustedProxies:
     def resolve(self, wire: Wire, request: Request) -> tuple[Peer, str]:
         """The client and the scheme of a request, as far as trusted peers vouch for them."""
         client, scheme = wire.client, wire.scheme
-        if not self.trusts(client):
+        if not request.forwarded or not self.trusts(client):
             return client, scheme
         hops: list[bytes] = []
         for name, value in request.headers:

@@ -78,7 +78,7 @@ class WsgiGateway:
 
     def environ(self, wire: Wire, request: Request, body: Spool) -> dict[str, Any]:
         """The environ of a request (PEP 3333, "environ Variables"); strings are latin-1 decoded octets."""
-        client, scheme = self.proxies.resolve(wire, request) if request.forwarded else (wire.client, wire.scheme)
+        client, scheme = self.proxies.resolve(wire, request)
         root, path = split_root(decode_path(request.path).decode("latin-1"), self.root_path)
         target = request.path.decode("latin-1")
         query = request.query.decode("latin-1")
@@ -149,7 +149,7 @@ class WsgiExchange(Exchange):
     def start(self) -> None:
         """See Exchange.start."""
         self._started = True
-        if (self.request.length or 0) > (self.wire.service.limits.spool or sys.maxsize):
+        if (self.request.length or 0) > self.wire.service.limits.spool > 0:
             self._refuse()
             return
         if self.request.expect_continue:
@@ -165,7 +165,7 @@ class WsgiExchange(Exchange):
             log.error("cannot keep a request body: %s", error)
             self.wire.refuse(self, ProtocolError(500, "cannot keep the request body"))
             return
-        if self._body.size > (self.wire.service.limits.spool or sys.maxsize):
+        if self._body.size > self.wire.service.limits.spool > 0:
             self._refuse()
 
     def _refuse(self) -> None:

@@ -6,16 +6,16 @@ import re
 from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
+from shardserve.http.grammar import TOKEN
 
 if TYPE_CHECKING:
     from shardserve.http.request import Limits
 
 # A size of at most 16 hex digits, then extensions of visible text (read over: none is defined). Section 7.1.1.
-_WORD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb"\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\""
-_EXTENSION = rb"[ \t]*;[ \t]*" + _WORD + rb"(?:[ \t]*=[ \t]*(?:" + _WORD + rb"|" + _QUOTED + rb"))?"
+_EXTENSION = rb"[ \t]*;[ \t]*" + TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + TOKEN + rb"|" + _QUOTED + rb"))?"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
-_TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*")
+_TRAILER_LINE = re.compile(TOKEN + rb":[\t -~\x80-\xff]*")
 _LINE_MAX = 1024  # a chunk size with its extensions
 _EXTENSIONS_MAX = 16384  # octets of extensions in one body: they carry nothing, so a lot of them is an attack
 

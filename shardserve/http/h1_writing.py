@@ -199,7 +199,6 @@ class H1Writing(Connection):
         begun = self._framing != TO_COME
         if not begun:
             log.info("refused a request from %s: %d %s", self.client or "a unix socket", error.status, error.reason)
-        if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
             octets = encode_fields(status_line(error.status), _PLAIN_TEXT)[0]

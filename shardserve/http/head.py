@@ -6,15 +6,14 @@ application gave and returned beside the rest.
 
 from __future__ import annotations
 
-import re
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from shardserve.http.grammar import TOKEN_PATTERN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 # Without its CRLF: each field line that follows begins with the one that ends the line before it.
 STATUS_LINES = {
@@ -96,7 +95,7 @@ def _learn(name: bytes) -> bytes:
     """Check a field name seen for the first time; return its line's beginning."""
     if not isinstance(name, bytes):
         raise TypeError(f"response header names must be bytes, not {type(name).__name__}: {name!r}")
-    if _TOKEN.fullmatch(name) is None:
+    if TOKEN_PATTERN.fullmatch(name) is None:
         raise ValueError(f"response header name {name!r} is not a token")
     prefix = b"" if name.lower() in _SPECIAL else b"\r\n" + name + b": "
     if len(_PREFIXES) < _PREFIXES_MAX:

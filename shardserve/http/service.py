@@ -42,7 +42,6 @@ class Service:
     """One per worker. `open_exchange` makes the gateway's exchange for a request; `board` is this worker's line."""
 
     __slots__ = (
-        "_accepting",
         "_emptied",
         "access",
         "board",
@@ -115,13 +114,13 @@ class Service:
         self.connections.discard(connection)
         self.board[Word.CONNECTIONS] = len(self.connections)
         if self._emptied is not None:
-            self.check_empty()
+            self._check_empty()
 
     def ended(self, exchange: Exchange) -> None:
         """The application's code for an exchange has returned."""
         self.running.discard(exchange)
         if self._emptied is not None:
-            self.check_empty()
+            self._check_empty()
 
     def drain(self) -> asyncio.Future[None]:
         """Begin to leave: every answer closes its connection, idle ones get a short linger.
@@ -134,10 +133,10 @@ class Service:
         for connection in list(self.connections):
             connection.drain()
         self._emptied = self.loop.create_future()
-        self.check_empty()
+        self._check_empty()
         return self._emptied
 
-    def check_empty(self) -> None:
+    def _check_empty(self) -> None:
         """Complete the drain if nothing is left."""
         if self._emptied is not None and not self.connections and not self.running and not self._emptied.done():
             self._emptied.set_result(None)

@@ -15,10 +15,14 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shardserve.errors import BindError
-from shardserve.net.address import Address
+from shardserve.net.address import Address, parse_address
 from shardserve.net.owner import describe_port_owner, describe_unix_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,31 @@ class ShardGroup:
             found = os.stat(self.address.path)
             if (found.st_dev, found.st_ino) == self.unlink:
                 Path(self.address.path).unlink()
+
+
+def bind_all(
+    texts: Iterable[str], shards: int, backlog: int, owner: tuple[int, int] = (-1, -1), umask: int | None = None
+) -> list[ShardGroup]:
+    """Listen on every address of a configuration; the rest is as for `bind`.
+
+    Raises ConfigError or BindError, with nothing left bound.
+    """
+    addresses = [parse_address(text) for text in texts]
+    groups: list[ShardGroup] = []
+    try:
+        for address in addresses:
+            groups += bind(address, shards, backlog, owner, umask)
+    except BindError:
+        close_all(groups)
+        raise
+    return groups
+
+
+def close_all(groups: Iterable[ShardGroup]) -> None:
+    """Close this process's copies of all listeners and remove the paths that are ours."""
+    for group in groups:
+        group.close()
+        group.remove_path()
 
 
 def bind(
@@ -120,7 +149,7 @@ def _bind_shards(family: int, sockaddr: tuple[object, ...], shards: int, backlog
     """Bind exclusive-first: shard 0 without SO_REUSEPORT, the option set afterwards, then the rest join it.
 
     So exactly one of several servers started at once wins, and a stranger's SO_REUSEPORT listener is noticed instead of
-    silently shared with (shared/sharding.md, finding 7). SO_REUSEADDR on all, or TIME_WAITs block the next start.
+    silently shared with (docs/decisions/0001). SO_REUSEADDR on all, or TIME_WAITs block the next start.
     """
     sockets: list[socket.socket] = []
     try:

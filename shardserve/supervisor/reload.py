@@ -1,6 +1,7 @@
 """Reloading: a new generation takes the shards over one by one, ready first; and replacing a single worker so.
 
-What fails changes nothing: the workers of the generation before go on serving, and the cause is logged.
+A generation that does not start changes nothing: the workers before go on serving, and the cause is logged. If only a
+later one of its workers fails, the shards that are done stay, and the log says so.
 """
 
 from __future__ import annotations
@@ -59,9 +60,8 @@ class Reloads:
             self._asked_again = True
             booting = self._shards[self._to_do[0]].incoming if self._to_do else None
             if booting is not None and self.config.reload:
-                booting.kill(
-                    "the files have changed again"
-                )  # a developer's mended import must not wait for a hanging one
+                # A developer's mended import must not wait for a hanging one.
+                booting.kill("the files have changed again")
             return
         try:
             config = self._reread()

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shardserve.config.cpus import choose_workers
-from shardserve.errors import ConfigError, ShardserveError
+from shardserve.errors import ConfigError
 from shardserve.http.access import compile_format, open_sink
 from shardserve.http.parsers import make_parser
 from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
-from shardserve.net.address import parse_address
-from shardserve.net.listener import ShardGroup, bind
+from shardserve.net.listener import bind_all
 from shardserve.supervisor.announce import announce_start
 from shardserve.supervisor.signals import SignalQueue
 from shardserve.supervisor.supervisor import Supervisor
@@ -47,7 +46,8 @@ def serve(config: Config, reread: Callable[[], Config]) -> int:
     raise_open_file_limit()
     loop, parser = choose_loop(config.loop), make_parser(config.http).name
     count, why = choose_workers(config.workers)
-    groups = bind_all(config, count)
+    uid, gid, _ = find_owner(config)
+    groups = bind_all(config.bind, count, config.backlog, (uid, gid), config.umask)
     announce_start(groups, count, f"workers: {count} ({why}); loop {loop}, parser {parser}")
     _warn_of_backlog(config)
     # What workers need has been imported here, once, and the collector leaves it alone: they share these pages
@@ -61,28 +61,12 @@ def serve(config: Config, reread: Callable[[], Config]) -> int:
         supervisor.close()
 
 
-def bind_all(config: Config, shards: int) -> list[ShardGroup]:
-    """Listen on every configured address. Raises ConfigError or BindError, with nothing left bound."""
-    uid, gid, _ = find_owner(config)
-    addresses = [parse_address(text) for text in config.bind]
-    groups: list[ShardGroup] = []
-    try:
-        for address in addresses:
-            groups += bind(address, shards, config.backlog, (uid, gid), config.umask)
-    except ShardserveError:
-        for group in groups:
-            group.close()
-            group.remove_path()
-        raise
-    return groups
-
-
 def _check(config: Config) -> None:
     """Raise ConfigError for what would otherwise be found out by a worker, or too late."""
     if config.pidfile and not os.access(Path(config.pidfile).absolute().parent, os.W_OK):
         raise ConfigError(f"--pidfile: {config.pidfile} cannot be written; choose a directory that is there and yours")
     if config.access_logfile:
-        open_sink(config.access_logfile)
+        open_sink(config.access_logfile).close()
         compile_format(config.access_logformat)
     if config.reload:
         require_watchfiles()

@@ -1,7 +1,7 @@
 """The supervisor's loop: every shard has a worker, a reload replaces one at a time, a stop is graceful and bounded.
 
 It blocks until something happens: a signal, a worker's end (pidfd), a worker's word (channel), or the nearest deadline.
-There is no tick and no polling.
+Its one poll, ten times a second, is for workers that live but do not move (watch.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound
 from shardserve.logs import log
 from shardserve.net.board import Board, WorkerState
-from shardserve.net.listener import queue_length
+from shardserve.net.listener import close_all, queue_length
 from shardserve.supervisor.access_file import AccessFile
 from shardserve.supervisor.announce import announce_ready
 from shardserve.supervisor.child import Child, fork_worker
@@ -95,9 +95,7 @@ class Supervisor:
         if self._watcher:
             os.kill(self._watcher, signal.SIGKILL)
             os.waitpid(self._watcher, 0)
-        for group in self.groups:
-            group.close()
-            group.remove_path()
+        close_all(self.groups)
         if self._serving:
             remove_pidfile(self._pidfile)
         self._selector.close()
@@ -169,12 +167,12 @@ class Supervisor:
             how = f"killed: {child.killed}"
         self._board.release(child.place.board)
         shard.forget(child)
-        if not self._stopping:
-            self._cover.update()
         if self._stopping:
             if how and child.ready_at:
                 log.error("shard %d: worker %d ended badly (%s)", shard.index, child.pid, how)
-        elif was_incoming:
+            return
+        self._cover.update()
+        if was_incoming:
             self._on_boot_failure(shard, child, how)
         elif was_current:
             log.error("shard %d: worker %d died (%s)", shard.index, child.pid, how or "exit code 0")

@@ -16,9 +16,8 @@ from shardserve.gateway.interface import detect_interface
 from shardserve.gateway.loader import LoadedApp, load
 from shardserve.http.access import open_sink
 from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
-from shardserve.net.address import parse_address
 from shardserve.net.board import Board
-from shardserve.net.listener import ShardGroup, bind
+from shardserve.net.listener import ShardGroup, bind_all, close_all
 from shardserve.worker.loop import new_loop
 from shardserve.worker.process import raise_open_file_limit, remove_pidfile, write_pidfile
 from shardserve.worker.worker import Place, Worker
@@ -40,16 +39,12 @@ def serve_here(config: Config, app: Any = None) -> int:
     pidfile = str(Path(config.pidfile).absolute()) if config.pidfile else None
     access = open_sink(config.access_logfile) if config.access_logfile else None
     loaded = load(config) if app is None else LoadedApp(app, detect_interface(app, config.interface), _name(app))
-    groups: list[ShardGroup] = []
+    groups = bind_all(config.bind, 1, config.backlog, umask=config.umask)
     try:
-        for text in config.bind:
-            groups += bind(parse_address(text), 1, config.backlog, umask=config.umask)
         with asyncio.Runner(loop_factory=lambda: new_loop(config.loop)) as runner:
             runner.run(_serve(config, loaded, groups, access, pidfile))
     finally:
-        for group in groups:
-            group.close()
-            group.remove_path()
+        close_all(groups)
         remove_pidfile(pidfile)
     return 0
 

@@ -35,9 +35,8 @@ _SUPERVISOR_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SI
 def run_worker(config: Config, place: Place, channel: Channel) -> int:
     """Be a worker process, just forked; returns its exit code. What went wrong at boot is also said on the channel."""
     for number in (*_GROUP_SIGNALS, *_SUPERVISOR_SIGNALS):
-        signal.signal(
-            number, _ignore
-        )  # a function, not SIG_IGN: that would be inherited by what the application starts
+        # A function, not SIG_IGN: that would be inherited by what the application starts.
+        signal.signal(number, _ignore)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if sys.stderr is not None:  # closed when the process began
         faulthandler.enable()  # a crash in C, and the SIGABRT of a hang, leave the stacks of all threads in the log

@@ -128,18 +128,8 @@ def test_an_unknown_atom_is_a_wrong_option(serve: Serve) -> None:
 def test_a_full_standard_output_and_error_stop_nobody(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     port = _free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "shardserve",
-        "shardserve.demo:app",
-        "--workers",
-        "1",
-        "--bind",
-        f"127.0.0.1:{port}",
-    ]
     process = subprocess.Popen(
-        [*command, "--access-logfile", "-", "--log-level", "debug"], cwd=APPS, stdout=write_end, stderr=write_end
+        [*_logging_demo(port), "--log-level", "debug"], cwd=APPS, stdout=write_end, stderr=write_end
     )
     os.close(write_end)
     try:
@@ -155,23 +145,18 @@ def test_a_full_standard_output_and_error_stop_nobody(tmp_path: Path) -> None:
 
 def test_a_closed_standard_output_stops_nobody(tmp_path: Path) -> None:
     port = _free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "shardserve",
-        "shardserve.demo:app",
-        "--workers",
-        "1",
-        "--bind",
-        f"127.0.0.1:{port}",
-    ]
-    shell = " ".join([*command, "--access-logfile", "-", ">&-", "2>&-"])
+    shell = " ".join([*_logging_demo(port), ">&-", "2>&-"])
     process = subprocess.Popen(["sh", "-c", f"exec {shell}"], cwd=APPS)
     try:
         assert all(_answered(port) for _ in range(20))
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def _logging_demo(port: int) -> list[str]:
+    command = [sys.executable, "-m", "shardserve", "shardserve.demo:app", "--workers", "1"]
+    return [*command, "--bind", f"127.0.0.1:{port}", "--access-logfile", "-"]
 
 
 def _free_port() -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shardserve.gateway.target import TrustedProxies, decode_path, split_root
+from shardserve.http.request import Request
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,9 @@ def resolve(
     allowed: tuple[str, ...], peer: tuple[str, int] | None, *headers: tuple[bytes, bytes], scheme: str = "http"
 ) -> tuple[Any, str]:
     wire: Any = SimpleNamespace(client=peer, scheme=scheme)
-    request: Any = SimpleNamespace(headers=list(headers))
+    request = Request()
+    request.headers = list(headers)
+    request.forwarded = bool(headers)  # as read_request notes it
     return TrustedProxies(allowed).resolve(wire, request)
 
 
