@@ -94,10 +94,12 @@ class H1Connection(H1Writing):
         H1Writing.connection_lost(self, exc)
 
     def _keep_for_later(self, data: bytes) -> None:
-        """Hold octets of requests to come; the client waits while there are many."""
+        """Hold octets of requests to come; the client waits while there are many, and no longer."""
         self._buffer = data
         if len(data) > _BUFFER_MAX:
             self.hold()
+        elif not self._reading:
+            self.release()
 
     def release(self) -> None:
         """See Wire.release; not while much of what comes next is here already."""
@@ -185,6 +187,8 @@ class H1Connection(H1Writing):
                 self._left = request.length
             self._pace = BodyPace(service.now)
             self.deadline = service.now + 1.0
+            if not self._reading:
+                self.release()  # what has been held is this body: the rest of it is wanted now
             if data:
                 self._read_body(data)
         if self._exchange is exchange:  # a malformed body may have ended it already

@@ -6,10 +6,11 @@ import asyncio
 import contextvars
 import socket
 import sys
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.wire import NEXT, Driver, Puppet, body, hello, request, start
+from support.wire import NEXT, PATIENCE, Driver, Puppet, body, hello, request, start
 
 from shardserve.gateway.asgi import AsgiGateway
 from shardserve.gateway.target import TrustedProxies
@@ -18,6 +19,9 @@ from shardserve.http.parsers import make_parser
 from shardserve.http.service import Service
 from shardserve.net.board import Board, Word, WorkerState
 from shardserve.worker.loop import make_spawn, new_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EAGER = sys.version_info >= (3, 12)
 LOOPS = ("asyncio", "uvloop")
@@ -100,6 +104,108 @@ def test_only_one_request_runs_at_a_time(parser: str) -> None:
         wire.run(puppet.call.send(start()), puppet.call.send(body(b"2")))
         wire.do(first.returns.set_result, None)
         assert [one.body for one in wire.answers()] == [b"1", b"2"]
+
+
+async def measure(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the size of the body, once it is complete."""
+    size, more = 0, True
+    while more:
+        event = await receive()
+        size, more = size + len(event["body"]), event["more_body"]
+    await send(start())
+    await send(body(b"%d" % size))
+
+
+def measure_wsgi(environ: Any, start_response: Any) -> Any:
+    size = len(environ["wsgi.input"].read())
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d" % size]
+
+
+def upload(size: int, chunked: bool) -> bytes:
+    if not chunked:
+        return request(b"/", b"Content-Length: %d" % size, method=b"POST", data=b"x" * size)
+    return request(
+        b"/", b"Transfer-Encoding: chunked", method=b"POST", data=b"%x\r\n%s\r\n0\r\n\r\n" % (size, b"x" * size)
+    )
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_begins_behind_a_running_request_is_read_to_its_end(parser: str, chunked: bool) -> None:
+    """More of it has come than is held, so that reading had stopped: it goes on once its request has begun.
+
+    A client does this without pipelining, too: it has its whole answer a moment before the application returns.
+    """
+    puppet, calls = Puppet(), 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal calls
+        calls += 1
+        await (puppet if calls == 1 else measure)(scope, receive, send)
+
+    with Driver.asgi(app, parser) as wire:
+        wire.feed(request())
+        wire.run(puppet.call.send(start(200, (b"content-length", b"2"))), puppet.call.send(body(b"ok", more=True)))
+        assert wire.statuses() == [200]
+        wire.feed(*cut_even(upload(200_000, chunked), 65_700))
+        assert not wire.transport.is_reading()
+        first = puppet.call
+        wire.run(first.send(body()))
+        wire.do(first.returns.set_result, None)
+        assert [one.body for one in wire.answers()] == [b"ok", b"200000"]
+        assert not wire.transport.waiting
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_begins_behind_a_running_wsgi_call_is_read_to_its_end(parser: str, chunked: bool) -> None:
+    returning = threading.Event()
+
+    def slow_to_return() -> Iterator[bytes]:
+        yield b"ok"
+        returning.wait(PATIENCE)
+
+    def app(environ: Any, start_response: Any) -> Any:
+        if environ["REQUEST_METHOD"] == "POST":
+            return measure_wsgi(environ, start_response)
+        start_response("200 OK", [("Content-Length", "2")])
+        return slow_to_return()
+
+    with Driver.wsgi(app, parser) as wire:
+        wire.feed(request()).until(lambda: wire.statuses() == [200])
+        wire.feed(*cut_even(upload(200_000, chunked), 65_700))
+        assert not wire.transport.is_reading()
+        returning.set()
+        wire.until(lambda: len(wire.answers()) == 2)
+        assert [one.body for one in wire.answers()] == [b"ok", b"200000"]
+
+
+def test_the_end_of_a_client_is_seen_once_little_of_its_pipeline_is_left(parser: str) -> None:
+    """Reading had stopped for a long pipeline; a request that runs when most of it is answered hears of its end."""
+    puppet = Puppet()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await (puppet if scope["path"] in ("/first", "/last") else hello)(scope, receive, send)
+
+    with Driver.asgi(app, parser) as wire:
+        many = request(b"/", b"X: " + b"y" * 1000)
+        wire.feed(request(b"/first") + many * 70 + request(b"/last") + many)
+        assert not wire.transport.is_reading()
+        first = puppet.call
+        wire.run(first.send(start()), first.send(body()))
+        wire.do(first.returns.set_result, None)
+        assert len(wire.answers()) == 71
+        [event] = wire.run(puppet.call.receive())
+        wire.run(puppet.call.receive())
+        assert event.result()["type"] == "http.request"
+        wire.end()
+        assert not wire.transport.waiting
+        [event] = wire.run(puppet.call.receive())
+        assert event.result()["type"] == "http.disconnect"
+        wire.do(puppet.call.returns.set_result, None)
+
+
+def cut_even(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def test_ten_thousand_pipelined_requests_are_answered_and_the_client_is_held_meanwhile(parser: str) -> None:
