@@ -34,6 +34,7 @@ Interface = Literal["auto", "asgi", "wsgi"]
 Lifespan = Literal["auto", "on", "off"]
 Loop = Literal["auto", "uvloop", "asyncio"]
 HttpParser = Literal["auto", "httptools", "h11"]
+Steering = Literal["auto", "ebpf", "cbpf", "hash", "shared"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 APPLICATION = "Application"
@@ -110,6 +111,13 @@ class Config:
         kind=TextList("ADDRESS"),
         group=SOCKETS,
         names=Names("-b", env="PORT", uvicorn=("host", "port", "uds", "fd")),
+    )
+    steering: Steering = option(
+        "auto",
+        "How new connections find a worker: by eBPF to the least loaded, by classic BPF to one of the less loaded, by "
+        "the kernel's hash, or from one shared listener. auto: the first of these that the kernel allows here.",
+        kind=Choice[Steering](get_args(Steering)),
+        group=SOCKETS,
     )
     backlog: int = option(
         2048,

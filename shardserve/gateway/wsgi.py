@@ -18,14 +18,16 @@ from shardserve.gateway.spool import Spool
 from shardserve.gateway.target import decode_path, split_root
 from shardserve.http.exchange import Exchange
 from shardserve.logs import log
+from shardserve.net.loads import BUSY_LOAD, Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from shardserve.gateway.target import TrustedProxies
     from shardserve.gateway.threads import ThreadPool
-    from shardserve.http.exchange import Wire
+    from shardserve.http.exchange import Give, Wire
     from shardserve.http.request import Request
+    from shardserve.http.service import Service
 
     App = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]], Iterable[bytes]]
     ExcInfo = tuple[type[BaseException], BaseException, Any] | tuple[None, None, None] | None
@@ -55,13 +57,14 @@ class WsgiGateway:
     """One per worker: what every request of it shares. Calling it opens the exchange for a request."""
 
     def __init__(
-        self, app: App, pool: ThreadPool, proxies: TrustedProxies, root_path: str, extra: dict[str, Any]
+        self, app: App, pool: ThreadPool[WsgiExchange], proxies: TrustedProxies, root_path: str, extra: dict[str, Any]
     ) -> None:
         """`extra` is put into each environ as it is."""
         self.app = app
         self.pool = pool
         self.proxies = proxies
         self.root_path = root_path
+        self._calls = 0  # that run or wait for a thread
         self._base: dict[str, Any] = {
             "wsgi.version": (1, 0),
             "wsgi.errors": sys.stderr,
@@ -71,6 +74,49 @@ class WsgiGateway:
             "wsgi.input_terminated": True,
             **extra,
         }
+
+    def take(self, exchange: WsgiExchange) -> None:
+        """Have a complete request executed: by a thread here or, where none is free, by a worker that has one."""
+        service = exchange.wire.service
+        give = service.give_idle
+        if self._calls >= self.pool.size and give is not None and not exchange.wire.moved and exchange.pass_on(give):
+            return
+        service.running.add(exchange)
+        self._calls += 1
+        self._publish(service)
+        self.pool.submit(exchange)
+
+    def ended(self, exchange: WsgiExchange) -> None:
+        """A call has returned."""
+        service = exchange.wire.service
+        service.ended(exchange)
+        self._calls -= 1
+        self.look_for_work(service)
+
+    def look_for_work(self, service: Service) -> None:
+        """Ask for a request that waits for a thread at another worker, if there is a free one here."""
+        self._publish(service)
+        if self._calls < self.pool.size and service.ask_for_work is not None:
+            service.ask_for_work()
+
+    def give_waiting(self, give: Give) -> None:
+        """Pass on the request that has waited longest for a thread, if one waits and can be moved."""
+        exchange = self.pool.withdraw()
+        if exchange is None:
+            return
+        service = exchange.wire.service
+        if not exchange.gone and exchange.pass_on(give):
+            self._calls -= 1
+            self._publish(service)
+            service.ended(exchange)
+        else:
+            self.pool.submit(exchange)
+
+    def _publish(self, service: Service) -> None:
+        """Note on the shard's line how many threads are free, or how many requests wait for one."""
+        load, free = service.load, self.pool.size - self._calls
+        load[Load.FREE], load[Load.WAITING] = (free, 0) if free > 0 else (0, -free)
+        load[Load.BUSY] = 0 if free > 0 else BUSY_LOAD
 
     def __call__(self, wire: Wire, request: Request) -> WsgiExchange:
         """Open the exchange for a request."""
@@ -155,7 +201,7 @@ class WsgiExchange(Exchange):
         if self.request.expect_continue:
             self.wire.inform(self, 100, ())
         if self._ended:
-            self._submit()
+            self._gateway.take(self)
 
     def feed(self, data: bytes) -> None:
         """See Exchange.feed."""
@@ -175,11 +221,15 @@ class WsgiExchange(Exchange):
         """See Exchange.end."""
         self._ended = True
         if self._started:
-            self._submit()
+            self._gateway.take(self)
 
-    def _submit(self) -> None:
-        self.wire.service.running.add(self)
-        self._gateway.pool.submit(self.call)
+    def pass_on(self, give: Give) -> bool:
+        """Let another worker serve the request, if `give` can pass it on and nothing of it has happened yet."""
+        if not self.wire.move(self, give):
+            return False
+        self.gone = True
+        self._body.close()
+        return True
 
     def hung_up(self) -> None:
         """See Exchange.hung_up: a WSGI application cannot be told; its answer may still be read."""
@@ -223,7 +273,7 @@ class WsgiExchange(Exchange):
 
     def _returned(self) -> None:
         self._body.close()
-        self.wire.service.ended(self)
+        self._gateway.ended(self)
 
     # On the application's thread
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from shardserve.http.exchange import Wire
 
 if TYPE_CHECKING:
+    from shardserve.http.exchange import Give
     from shardserve.http.service import Service
 
 NEVER = math.inf
@@ -28,6 +29,7 @@ class Connection(Wire, asyncio.Protocol):
         "client",
         "deadline",
         "lingering",
+        "moved",
         "paused",
         "scheme",
         "server",
@@ -40,6 +42,7 @@ class Connection(Wire, asyncio.Protocol):
         self.scheme = "http"
         self.paused: asyncio.Future[None] | None = None
         self.lingering = False
+        self.moved = False
         self._reading = True
         # Of the octets that wait for the client: how many at the last look, and since when not one has left.
         self._waiting_octets = 0
@@ -112,6 +115,23 @@ class Connection(Wire, asyncio.Protocol):
         self._watch_writing()
         self.deadline = self.service.now + self.service.timeouts.close_linger
         self.release()
+
+    def part(self, give: Give, octets: bytes) -> bool:
+        """Let another worker serve the connection, if `give` can pass it on with what was read; it then ends here.
+
+        Not while octets wait for the client, or once either side is about to close.
+        """
+        transport = self.transport
+        if self.lingering or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        if self._reading:
+            transport.pause_reading()  # what comes from now on is the other's to read
+        if not give(transport.get_extra_info("socket").fileno(), octets):
+            if self._reading:
+                transport.resume_reading()
+            return False
+        transport.abort()  # closes our copy of the descriptor, which ends nothing
+        return True
 
     # Called by the service
 

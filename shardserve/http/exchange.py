@@ -2,6 +2,7 @@
 
     wire -> exchange    start()   feed(data)   end()   hung_up()   lost()   cancel()
     exchange -> wire    respond(...)   write(...)   inform(...)   abort(...)   refuse(...)   paused   hold()   release()
+                        move(...)
 
 A wire implements one HTTP version on one connection (later: one stream of HTTP/2 is a wire as well). An exchange is one
 request and its response; gateways subclass it. All of it happens on the worker's loop.
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from shardserve.errors import ProtocolError
     from shardserve.http.request import Request
     from shardserve.http.service import Service
+
+    # Passes a connection on, by its descriptor, with the octets read from it; False if it cannot.
+    Give = Callable[[int, bytes], bool]
 
 
 class Exchange:
@@ -69,6 +73,7 @@ class Wire:
     server: tuple[str, int | None] | None
     scheme: str
     paused: asyncio.Future[None] | None
+    moved: bool
 
     def respond(
         self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool
@@ -93,6 +98,14 @@ class Wire:
 
     def refuse(self, exchange: Exchange, error: ProtocolError) -> None:
         """Answer the request with an error status of the server's own, if its answer has not begun, and close."""
+        raise NotImplementedError
+
+    def move(self, exchange: Exchange, give: Give) -> bool:
+        """Let another worker serve this request, and the connection from then on, if `give` can pass it on.
+
+        For an exchange that has been ended and has not answered. True: it is not the current one any more. `moved` says
+        that the request came here like that.
+        """
         raise NotImplementedError
 
     def hold(self) -> None:

@@ -17,12 +17,16 @@ from shardserve.http.pace import BodyPace
 from shardserve.http.request import HEAD_END, check_partial, read_request
 
 if TYPE_CHECKING:
-    from shardserve.http.exchange import Exchange
+    import asyncio
+
+    from shardserve.http.exchange import Exchange, Give
     from shardserve.http.service import Service
 
 _ROUNDS = 16  # requests of one pipeline answered in a row before other connections get their turn
 _BUFFER_MAX = 65536  # octets of requests to come that are held while one is being answered
 _DISCARD_MAX = 65536  # octets of an unwanted body that are read to keep the connection
+
+_MOVED_MAX = 65536  # octets of a request that another worker may be given
 
 _CRLF = b"\r\n"
 
@@ -41,11 +45,15 @@ class H1Connection(H1Writing):
         "_left",
         "_pace",
         "_pumping",
+        "_raw",
     )
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, octets: bytes = b"", *, moved: bool = False) -> None:
+        """`octets` have been read from the connection already, by another worker; for `moved`, see Wire.move."""
         H1Writing.__init__(self, service)
-        self._buffer = b""
+        self.moved = moved
+        self._buffer = octets
+        self._raw = b""  # the current request as it came, where it may be moved
         self._blank = False  # an empty line before the next request has been skipped
         self._head_begun = False  # part of a head has come, and the deadline is that of the whole head
         self._idle_until = 0.0
@@ -57,6 +65,12 @@ class H1Connection(H1Writing):
         self._pumping = False
 
     # Reading
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See Connection.connection_made."""
+        H1Writing.connection_made(self, transport)
+        if self._buffer:
+            self._resume_soon()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived."""
@@ -160,13 +174,11 @@ class H1Connection(H1Writing):
     def _begin(self, data: bytes, end: int) -> bool:
         """Read the head in data[:end] and start its exchange; True if it has been answered and the next may begin."""
         service = self.service
-        if end == len(data):
-            request = read_request(data, service.parser, service.limits)
-            data = b""
-        else:
-            request = read_request(data[:end], service.parser, service.limits)
-            data = data[end:]
+        head, data = data[:end], data[end:]
+        request = read_request(head, service.parser, service.limits)
         service.requests += 1
+        if service.give_idle is not None:
+            self._raw = b"" if request.expect_continue else head
         self.deadline = NEVER
         self._head_begun = self._blank = False
         self._request = request
@@ -209,6 +221,7 @@ class H1Connection(H1Writing):
         exchange = self._exchange
         pace = self._pace
         assert pace is not None  # set with the state, as the chunked body is
+        raw = data
         if self._state == LENGTH:
             rest = data[self._left :]
             if rest:
@@ -229,6 +242,9 @@ class H1Connection(H1Writing):
             if pace.octets > self.service.limits.body > 0:
                 self._refuse(ProtocolError(413, "request body too large"))
                 return
+        if self._raw:
+            raw = self._raw + raw[: len(raw) - len(rest)]
+            self._raw = raw if len(raw) <= _MOVED_MAX else b""
         if done:
             self.deadline = NEVER
             self._body = None
@@ -263,7 +279,7 @@ class H1Connection(H1Writing):
         if self.service.access is not None:
             self._record()
         self._exchange = None
-        if not self._keep or self.service.draining:
+        if not self._keep or (self.service.draining and self.service.give_on is None):
             self._end()
         elif self._state == READ:
             self._next()
@@ -287,7 +303,10 @@ class H1Connection(H1Writing):
             self.deadline = self._idle_until
         if not self._reading:
             self.release()
-        if self._buffer and not self._pumping:
+        self.moved = False
+        if self.service.draining:
+            self.service.loop.call_soon(self.drain, context=self.service.context)
+        elif self._buffer and not self._pumping:
             self._resume_soon()
 
     def _resume_soon(self) -> None:
@@ -339,7 +358,30 @@ class H1Connection(H1Writing):
             self._refuse(ProtocolError(408, fault))
 
     def drain(self) -> None:
-        """See Connection.drain: with no request under way, wait a moment for one that may be on its way."""
-        if self._exchange is None and not self.lingering and not self._head_begun:
-            self._idle_until = 0.0
-            self.deadline = min(self.deadline, self.service.now + self.service.timeouts.drain_linger)
+        """See Connection.drain: with no request under way, give the connection on.
+
+        Where that is not possible, wait a moment for a request that may be on its way.
+        """
+        if self._state != HEAD or self._exchange is not None or self.lingering or self._head_begun:
+            return
+        give = self.service.give_on
+        if give is not None and not self._eof and self.part(give, self._buffer):
+            self._state = CLOSED
+            self._buffer = b""
+            return
+        self._idle_until = 0.0
+        self.deadline = min(self.deadline, self.service.now + self.service.timeouts.drain_linger)
+        if self._buffer:
+            self._resume_soon()
+
+    def move(self, exchange: Exchange, give: Give) -> bool:
+        """See Wire.move."""
+        if exchange is not self._exchange or self._state != READ or not self._raw or self._eof:
+            return False
+        if not self.part(give, self._raw + self._buffer):
+            return False
+        self._exchange = None
+        self._state = CLOSED
+        self._raw = self._buffer = b""
+        self.service.requests -= 1
+        return True

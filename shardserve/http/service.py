@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from shardserve.http.head import date_line
 from shardserve.http.request import Limits
 from shardserve.net.board import Word, WorkerState
+from shardserve.net.loads import Load, unshared_line
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from shardserve.http.connection import Connection
-    from shardserve.http.exchange import Exchange, Wire
+    from shardserve.http.exchange import Exchange, Give, Wire
     from shardserve.http.parsers import Parser
     from shardserve.http.request import Request
 
@@ -44,16 +45,21 @@ class Service:
     __slots__ = (
         "_emptied",
         "access",
+        "ask_for_work",
         "board",
         "connections",
         "context",
         "date",
         "draining",
+        "give_idle",
+        "give_on",
         "keep_alive",
         "limits",
+        "load",
         "loop",
         "now",
         "open_exchange",
+        "opening",
         "parser",
         "requests",
         "running",
@@ -69,15 +75,21 @@ class Service:
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         access: Record | None = None,
+        load: memoryview | None = None,
     ) -> None:
         self.loop = loop
         self.parser = parser
         self.open_exchange = open_exchange
         self.board = board
+        self.load = load if load is not None else unshared_line()
+        self.give_on: Give | None = None  # to the worker that replaces this one: where connections go that are kept
+        self.ask_for_work: Callable[[], None] | None = None  # of the workers where requests wait for a thread
+        self.give_idle: Give | None = None  # to a worker that has a free thread, for a request that finds none here
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
         self.keep_alive = self.timeouts.keep_alive  # read once a request
         self.connections: set[Connection] = set()
+        self.opening = 0  # accepted, and not among the connections yet
         self.running: set[Exchange] = set()  # exchanges whose application code has not returned
         self.access = access
         self.requests = 0
@@ -93,26 +105,34 @@ class Service:
         self.date = date_line(time.time())
         for connection in [one for one in self.connections if one.deadline <= self.now]:
             connection.expire()
+        if self.give_on is not None:
+            for connection in list(self.connections):  # those that it could not take before
+                connection.drain()
         self.publish()
 
     def publish(self) -> None:
         """Write this worker's line of the board."""
         board = self.board
         board[Word.HEARTBEAT] = time.monotonic_ns()
-        board[Word.CONNECTIONS] = len(self.connections)
         board[Word.REQUESTS] = self.requests
         board[Word.ACTIVE] = len(self.running)
+        self.count()
+        self.load[Load.PENDING] = 0  # what the kernel counted and never came (a scan) must not stay
+
+    def count(self) -> None:
+        """Write down how many connections there are."""
+        self.board[Word.CONNECTIONS] = self.load[Load.CONNECTIONS] = len(self.connections) + self.opening
 
     def opened(self, connection: Connection) -> None:
         """A connection was accepted."""
         self.connections.add(connection)
-        self.board[Word.CONNECTIONS] = len(self.connections)
+        self.count()
         self.board[Word.ACCEPTED] += 1
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
-        self.board[Word.CONNECTIONS] = len(self.connections)
+        self.count()
         if self._emptied is not None:
             self._check_empty()
 
@@ -122,12 +142,17 @@ class Service:
         if self._emptied is not None:
             self._check_empty()
 
-    def drain(self) -> asyncio.Future[None]:
-        """Begin to leave: every answer closes its connection, idle ones get a short linger.
+    def drain(self, give_on: Give | None = None) -> asyncio.Future[None]:
+        """Begin to leave: connections are given on as they become idle; without `give_on` every answer closes its own.
 
         The future is done once no connection is open and no application code runs. Nothing may be accepted any more.
         """
         self.draining = True
+        self.give_on, self.give_idle, self.ask_for_work = give_on, None, None
+        if give_on is None:
+            self.keep_alive = 0
+        else:
+            self.load = unshared_line()  # the shard's is the replacement's now
         self.board[Word.STATE] = WorkerState.DRAINING
         self.now = time.monotonic()
         for connection in list(self.connections):

@@ -13,7 +13,7 @@ import stat
 import struct
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,17 +37,22 @@ class Listener:
 class ShardGroup:
     """All listeners of one address: one a shard where `sharded`, else a single one that every shard shares.
 
-    `address` is the address in force (the port is the kernel's choice where 0 was asked for).
+    `address` is the address in force (the port is the kernel's choice where 0 was asked for), `asked` the text that it
+    stands for in the configuration.
     """
 
     address: Address
-    sockets: tuple[socket.socket, ...]
+    sockets: list[socket.socket]
+    sharded: bool
     unlink: tuple[int, int] | None = None  # (device, inode) of a unix socket's path that is ours to remove
+    asked: str = ""
 
-    @property
-    def sharded(self) -> bool:
-        """Whether each shard has a socket of its own."""
-        return self.address.kind == "tcp"
+    def grow(self, shards: int, backlog: int) -> None:
+        """Listen with more sockets, until there are `shards` of them. Raises BindError, with those made kept."""
+        try:
+            _join(self.sockets, shards if self.sharded else 1, backlog)
+        except OSError as error:
+            raise _explain(self.address, error) from None
 
     def listener(self, shard: int) -> Listener:
         """The listener that the worker of `shard` (0-based) accepts from."""
@@ -69,17 +74,24 @@ class ShardGroup:
 
 
 def bind_all(
-    texts: Iterable[str], shards: int, backlog: int, owner: tuple[int, int] = (-1, -1), umask: int | None = None
+    texts: Iterable[str],
+    shards: int,
+    backlog: int,
+    owner: tuple[int, int] = (-1, -1),
+    umask: int | None = None,
+    *,
+    sharded: bool = True,
 ) -> list[ShardGroup]:
     """Listen on every address of a configuration; the rest is as for `bind`.
 
     Raises ConfigError or BindError, with nothing left bound.
     """
-    addresses = [parse_address(text) for text in texts]
+    addresses = [(text, parse_address(text)) for text in texts]
     groups: list[ShardGroup] = []
     try:
-        for address in addresses:
-            groups += bind(address, shards, backlog, owner, umask)
+        for text, address in addresses:
+            bound = bind(address, shards, backlog, owner, umask, sharded=sharded)
+            groups += [replace(group, asked=text) for group in bound]
     except BindError:
         close_all(groups)
         raise
@@ -94,18 +106,24 @@ def close_all(groups: Iterable[ShardGroup]) -> None:
 
 
 def bind(
-    address: Address, shards: int, backlog: int, owner: tuple[int, int] = (-1, -1), umask: int | None = None
+    address: Address,
+    shards: int,
+    backlog: int,
+    owner: tuple[int, int] = (-1, -1),
+    umask: int | None = None,
+    *,
+    sharded: bool = True,
 ) -> list[ShardGroup]:
     """Listen on `address` with `shards` sockets where the kernel can shard it; a host name may give several groups.
 
     `backlog` is the queue limit of each socket, in connections. `owner` (uid, gid; -1 = leave) and `umask` apply to the
-    path of a unix socket. Raises BindError.
+    path of a unix socket. Without `sharded` it is one socket for all shards everywhere. Raises BindError.
     """
     if address.kind == "unix":
         return [_bind_unix(address, backlog, owner, umask)]
     if address.kind == "fd":
         return [_inherit(address, backlog)]
-    return _bind_tcp(address, shards, backlog)
+    return _bind_tcp(address, shards if sharded else 1, backlog, sharded)
 
 
 def queue_length(listener: socket.socket) -> int:
@@ -119,7 +137,7 @@ def queue_length(listener: socket.socket) -> int:
     return int(struct.unpack_from("=I", info, 24)[0])
 
 
-def _bind_tcp(address: Address, shards: int, backlog: int) -> list[ShardGroup]:
+def _bind_tcp(address: Address, shards: int, backlog: int, sharded: bool) -> list[ShardGroup]:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -130,7 +148,7 @@ def _bind_tcp(address: Address, shards: int, backlog: int) -> list[ShardGroup]:
     try:
         for family, sockaddr in places:
             try:
-                groups.append(_bind_shards(family, sockaddr, shards, backlog))
+                groups.append(_bind_shards(family, sockaddr, shards, backlog, sharded))
             except OSError as error:
                 # A name such as localhost may stand for a family this machine lacks: the other one will do.
                 if error.errno != errno.EADDRNOTAVAIL or len(places) == 1:
@@ -145,35 +163,50 @@ def _bind_tcp(address: Address, shards: int, backlog: int) -> list[ShardGroup]:
     return groups
 
 
-def _bind_shards(family: int, sockaddr: tuple[object, ...], shards: int, backlog: int) -> ShardGroup:
+def _bind_shards(family: int, sockaddr: tuple[object, ...], shards: int, backlog: int, sharded: bool) -> ShardGroup:
     """Bind exclusive-first: shard 0 without SO_REUSEPORT, the option set afterwards, then the rest join it.
 
     So exactly one of several servers started at once wins, and a stranger's SO_REUSEPORT listener is noticed instead of
-    silently shared with (docs/decisions/0001). SO_REUSEADDR on all, or TIME_WAITs block the next start.
+    silently shared with (docs/decisions/0001).
     """
-    sockets: list[socket.socket] = []
+    sockets = [_listen(family, sockaddr, backlog, joins=False)]
     try:
-        for shard in range(max(shards, 1)):
-            # With its protocol named: asyncio looks at it before it sets TCP_NODELAY on what is accepted from here.
-            sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(sockaddr[0] != "::"))
-            if shard:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                sockaddr = sockets[0].getsockname()
-            sock.bind(sockaddr)
-            sock.listen(backlog)
-            if not shard and shards > 1:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.setblocking(False)
+        _join(sockets, shards, backlog)
     except OSError:
         for sock in sockets:
             sock.close()
         raise
     host, port = sockets[0].getsockname()[:2]
-    return ShardGroup(Address("tcp", host=host, port=port), tuple(sockets))
+    return ShardGroup(Address("tcp", host=host, port=port), sockets, sharded)
+
+
+def _join(sockets: list[socket.socket], shards: int, backlog: int) -> None:
+    """Listen on the address of the first of `sockets` with more, until there are `shards`. Raises OSError."""
+    first = sockets[0]
+    if len(sockets) < shards:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    while len(sockets) < shards:
+        sockets.append(_listen(first.family, first.getsockname(), backlog, joins=True))
+
+
+def _listen(family: int, sockaddr: tuple[object, ...], backlog: int, *, joins: bool) -> socket.socket:
+    """One listening TCP socket. Raises OSError, with nothing left open."""
+    # With its protocol named: asyncio looks at it before it sets TCP_NODELAY on what is accepted from here.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        # On all of them, or TIME_WAITs block the next exclusive start.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(sockaddr[0] != "::"))
+        if joins:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(sockaddr)
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _explain(address: Address, error: OSError) -> BindError:
@@ -199,7 +232,7 @@ def _bind_unix(address: Address, backlog: int, owner: tuple[int, int], umask: in
         sock.listen(backlog)
         sock.setblocking(False)
         if abstract:
-            return ShardGroup(address, (sock,))
+            return ShardGroup(address, [sock], False)
         if owner != (-1, -1):
             os.chown(address.path, *owner)
         made = os.stat(address.path)
@@ -209,7 +242,7 @@ def _bind_unix(address: Address, backlog: int, owner: tuple[int, int], umask: in
     finally:
         if old_umask is not None:
             os.umask(old_umask)
-    return ShardGroup(address, (sock,), unlink=(made.st_dev, made.st_ino))
+    return ShardGroup(address, [sock], False, unlink=(made.st_dev, made.st_ino))
 
 
 def _remove_stale(address: Address) -> None:
@@ -250,4 +283,4 @@ def _inherit(address: Address, backlog: int) -> ShardGroup:
             sock.close()
             raise BindError(f"cannot use {address}: not a listening stream socket ({error.strerror})") from None
     sock.setblocking(False)
-    return ShardGroup(address, (sock,))
+    return ShardGroup(address, [sock], False)

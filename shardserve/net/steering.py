@@ -1,8 +1,13 @@
-"""Steering: which shard of a group gets a new connection, decided in the kernel by a classic BPF program.
+"""Steering: which shard of a group gets a new connection. A ladder of ways, each found by trying it.
 
-Attaching one needs no privilege and may be repeated at any time; no connection is lost by it (measured: 54,000 times a
-second under load). The program sees no load: it draws at random among the shards it is told of. Sockets are numbered in
-the order of their listen(), which is that of the shards. See socket(7), SO_ATTACH_REUSEPORT_CBPF.
+    ebpf    the kernel chooses the shard with the fewest connections, for each connection (ebpf.py; needs CAP_BPF)
+    cbpf    a table of shards, among which the kernel draws at random; re-attached whenever the loads ask for it
+    hash    the kernel's own choice, which knows neither load nor whether anybody is there
+    shared  no shards: one listener for all workers, and a gate at each (accept.py)
+
+Attaching a classic program needs no privilege and may be repeated at any time; no connection is lost by it (measured:
+54,000 times a second under load). It counts sockets in the order of their listen(), which is that of the shards. See
+socket(7), SO_ATTACH_REUSEPORT_CBPF.
 """
 
 from __future__ import annotations
@@ -10,12 +15,16 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING
 
+from shardserve.errors import ConfigError
 from shardserve.logs import log
+from shardserve.net.ebpf import LeastConnections
+from shardserve.net.loads import CAPACITY, EXCLUDED, Aim, Load, Loads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from shardserve.net.listener import ShardGroup
 
@@ -25,6 +34,8 @@ _MODULO = 0x94  # A %= k
 _JUMP_IF_EQUAL = 0x15
 _RETURN = 0x06
 _NOBODY = 0xFFFFFFFF  # an index no socket has: the kernel then chooses by its own hash over all of them
+
+_PAUSE = 1_000_000  # nanoseconds between two re-aims: each costs 18 us (measured), however many workers ask for it
 
 Instruction = tuple[int, int, int, int]
 
@@ -39,26 +50,128 @@ def build_program(shards: Sequence[int], count: int) -> list[Instruction]:
     return [*program, (_RETURN, 0, 0, shards[-1])]
 
 
-class Steering:
-    """Steers one group. `works` is false where the kernel does not take the program; then its hash decides."""
+class Table:
+    """The classic program in force, which any process with one socket of each group may replace.
 
-    def __init__(self, group: ShardGroup) -> None:
-        self._sockets = group.sockets
-        self._aimed: tuple[int, ...] = tuple(range(len(group.sockets)))  # as the kernel's hash does by itself
-        self.works = group.sharded and len(group.sockets) > 1
+    What it aims at stands in shared memory: a process that finds the aim as it wants it does nothing.
+    """
 
-    def aim(self, shards: Sequence[int]) -> None:
-        """Give new connections to these shards only (0-based indexes); to all, if none is named."""
-        wanted = tuple(shards) or tuple(range(len(self._sockets)))
-        if not self.works or wanted == self._aimed:
+    def __init__(self, sockets: Iterable[socket.socket], loads: Loads) -> None:
+        """`sockets` are one of each group."""
+        self._sockets = list(sockets)
+        self._loads = loads
+        self.works = bool(self._sockets)
+
+    def aim(self, always: bool = False) -> None:
+        """Aim at the shards that the loads ask for; `always` also if that changes nothing or was done just now."""
+        aim = self._loads.aim
+        shards = self._loads.choose()
+        mask = sum(1 << shard for shard in shards)
+        if not always and mask == aim[Aim.MASK]:
             return
+        now = time.monotonic_ns()
+        if not self.works or (not always and now - aim[Aim.AIMED_AT] < _PAUSE):
+            return
+        aim[Aim.AIMED_AT], aim[Aim.MASK] = now, mask
+        program = build_program(shards, aim[Aim.COUNT])
         try:
-            _attach(self._sockets[0], build_program(wanted, len(self._sockets)))
+            for sock in self._sockets:
+                _attach(sock, program)
         except OSError as error:
             log.info("steering is off, the kernel's hash decides: %s", error.strerror)
             self.works = False
-            return
-        self._aimed = wanted
+
+
+class Steering:
+    """The steering of all groups as the supervisor sees it. `mode` is the rung in force, `why` says why no better."""
+
+    def __init__(
+        self,
+        mode: str,
+        groups: Sequence[ShardGroup],
+        count: int,
+        why: str = "",
+        kernel: LeastConnections | None = None,
+    ) -> None:
+        self.mode = mode
+        self.why = why
+        self.loads = Loads(kernel.memory if kernel is not None else None)
+        self._kernel = kernel
+        self._groups: list[ShardGroup] = []
+        self.regroup(groups, count)
+
+    def regroup(self, groups: Sequence[ShardGroup], count: int) -> None:
+        """Groups, or shards, have been added or removed. Raises OSError where the kernel refuses a program."""
+        self._groups = [group for group in groups if group.sharded]
+        self.loads.aim[Aim.COUNT] = min(count, CAPACITY)
+        if self._kernel is not None:
+            for group in self._groups:
+                self._kernel.attach(group.sockets)
+        self.refresh()
+
+    def table_of(self, shard: int) -> Table | None:
+        """The table to aim, through the sockets of one shard; None where it is not what steers."""
+        if self.mode != "cbpf":
+            return None
+        return Table([group.sockets[shard] for group in self._groups], self.loads)
+
+    def start_slowly(self, shard: int) -> None:
+        """A worker is fresh: as the least loaded it would get everything that comes, while it still warms up."""
+        loads = [self.loads.line(other)[Load.CONNECTIONS] for other in range(self.loads.aim[Aim.COUNT])]
+        own = loads.pop(shard)
+        if loads and shard < CAPACITY:
+            self.loads.line(shard)[Load.PENALTY] = max(0, sum(loads) // len(loads) - own)
+
+    def look_after(self) -> None:
+        """Called ten times a second: what is put on fresh workers halves every 0.7 s, and the aim is made sure of."""
+        for shard in range(self.loads.aim[Aim.COUNT]):
+            line = self.loads.line(shard)
+            if 0 < line[Load.PENALTY] < EXCLUDED:
+                line[Load.PENALTY] = line[Load.PENALTY] * 9 // 10
+        self.refresh()
+
+    def exclude(self, shards: Collection[int]) -> None:
+        """Give new connections to other shards than these (0-based), as long as there are others."""
+        for shard in range(self.loads.aim[Aim.COUNT]):
+            line = self.loads.line(shard)
+            if shard in shards:
+                line[Load.PENALTY] = EXCLUDED
+            elif line[Load.PENALTY] >= EXCLUDED:
+                line[Load.PENALTY] = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Make sure of what is in force: two processes that re-aim at once may have left the older aim behind."""
+        table = self.table_of(0)
+        if table is not None:
+            table.aim(always=True)
+
+
+def choose_steering(wanted: str, groups: Sequence[ShardGroup], count: int) -> Steering:
+    """Climb as high as `wanted` says, for "auto" as high as possible. Raises ConfigError where that does not hold."""
+    sharded = [group for group in groups if group.sharded]
+    if not sharded:
+        return Steering("shared", groups, count)
+    if count > CAPACITY:
+        if wanted not in ("auto", "hash"):
+            raise ConfigError(f"--steering {wanted}: more than {CAPACITY} workers can only be steered by hash")
+        return Steering("hash", groups, count, f"there are more than {CAPACITY} shards")
+    reasons = []
+    if wanted in ("auto", "ebpf"):
+        try:
+            return Steering("ebpf", groups, count, kernel=LeastConnections(CAPACITY))
+        except OSError as error:
+            reasons.append(f"no eBPF: {error.strerror or error}; it needs CAP_BPF")
+    if wanted in ("auto", "cbpf"):
+        try:
+            for group in sharded:
+                _attach(group.sockets[0], build_program((), len(group.sockets)))
+            return Steering("cbpf", groups, count, "; ".join(reasons))
+        except OSError as error:
+            reasons.append(f"no classic BPF: {error.strerror or error}")
+    if wanted not in ("auto", "hash"):
+        raise ConfigError(f"--steering {wanted}: {'; '.join(reasons)}; --steering auto takes the best there is")
+    return Steering("hash", groups, count, "; ".join(reasons))
 
 
 def _attach(sock: socket.socket, program: list[Instruction]) -> None:

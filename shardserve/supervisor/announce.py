@@ -14,18 +14,30 @@ if TYPE_CHECKING:
     from shardserve.config.settings import Config
     from shardserve.net.listener import ShardGroup
     from shardserve.supervisor.shard import Shard
+    from shardserve.supervisor.sharding import Sharding
 
 
-def announce_start(groups: Iterable[ShardGroup], count: int, workers: str) -> None:
-    """Say what is about to serve: version, addresses with their shards; `workers` says how many, and on what."""
+_WAYS = {
+    "ebpf": "ebpf (a connection goes to the worker with the fewest)",
+    "cbpf": "cbpf (a connection goes to one of the workers with few)",
+    "hash": "hash (the kernel's, which knows no load)",
+    "shared": "shared (a connection goes to one of the workers with the fewest)",
+}
+
+
+def announce_start(sharding: Sharding, workers: str) -> None:
+    """Say what is about to serve: version, addresses with their shards, steering; `workers`: how many, on what."""
     from shardserve import __version__
 
     python = f"{platform.python_implementation()} {platform.python_version()}"
     log.info("shardserve %s (%s) starts as pid %d", __version__, python, os.getpid())
-    for group in groups:
-        how = "one listener per worker" if group.sharded else "one listener, shared: it cannot be sharded"
-        shards = f"{count} shards, " if group.sharded and count > 1 else ""
+    for group in sharding.groups:
+        how = "one listener per worker" if group.sharded else "one listener, shared by all workers"
+        shards = f"{sharding.count} shards, " if group.sharded and sharding.count > 1 else ""
         log.info("listening on %s (%s%s)", group.address.url, shards, how)
+    if sharding.count > 1:
+        steering = sharding.steering
+        log.info("steering: %s%s%s", _WAYS[steering.mode], "; " if steering.why else "", steering.why)
     log.info("%s", workers)
 
 

@@ -10,23 +10,21 @@ from typing import TYPE_CHECKING
 
 from shardserve.logs import log
 from shardserve.net.board import Word
-from shardserve.net.steering import Steering
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shardserve.net.listener import ShardGroup
     from shardserve.supervisor.child import Child
     from shardserve.supervisor.shard import Shard
+    from shardserve.supervisor.sharding import Sharding
 
 
 class Cover:
-    """Keeps every shard of the groups covered. `update` is called whenever a worker has come or gone."""
+    """Keeps every shard covered. `update` is called whenever a worker has come or gone."""
 
-    def __init__(self, groups: Sequence[ShardGroup], shards: Sequence[Shard]) -> None:
-        self._groups = [group for group in groups if group.sharded]
+    def __init__(self, sharding: Sharding, shards: Sequence[Shard]) -> None:
+        self._sharding = sharding
         self._shards = shards
-        self._steering = [Steering(group) for group in self._groups]
         self._adopters: dict[int, Child] = {}  # shard -> the sibling that accepts for it
 
     def update(self) -> None:
@@ -34,8 +32,7 @@ class Cover:
         serving = [shard for shard in self._shards if shard.moves]
         if not serving:
             return  # nobody to steer to: what comes waits in the queues
-        for steering in self._steering:
-            steering.aim([shard.index for shard in serving])
+        self._sharding.steering.exclude([shard.index for shard in self._shards if not shard.moves])
         for shard in self._shards:
             adopter = self._adopters.get(shard.index)
             if adopter is not None and adopter is not self._shards[adopter.shard].current:
@@ -50,8 +47,7 @@ class Cover:
 
     def _adopt(self, shard: Shard, serving: list[Shard]) -> None:
         sibling = min((one.current for one in serving if one.current is not None), key=_connections)
-        sockets = [group.sockets[shard.index] for group in self._groups]
-        sibling.channel.send({"command": "adopt", "shard": shard.index}, sockets)
+        sibling.channel.send({"command": "adopt", "shard": shard.index}, self._sharding.sockets(shard.index))
         self._adopters[shard.index] = sibling
         log.debug("shard %d: worker %d accepts for it", shard.index, sibling.pid)
 

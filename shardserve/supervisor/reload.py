@@ -9,32 +9,47 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from shardserve.errors import AppError, ShardserveError
+from shardserve.config.cpus import choose_workers
+from shardserve.errors import AppError, ConfigError, ShardserveError
 from shardserve.logs import log, set_up_logging
+from shardserve.net.listener import close_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shardserve.config.settings import Config
+    from shardserve.net.listener import ShardGroup
     from shardserve.supervisor.child import Child
     from shardserve.supervisor.shard import Shard
+    from shardserve.supervisor.sharding import Sharding
 
 
 class Reloads:
     """Which configuration and generation a shard's next worker gets, and whose turn it is.
 
     `config` and `generation` are those in force: a reload's take their place when its first worker is ready. `reread`
-    resolves the configuration again; `replace` starts a worker on a shard, with what `for_shard` says.
+    resolves the configuration again; `replace` starts a worker on a shard, with what `for_shard` says; `scale_to` sets
+    the number of workers.
     """
 
     def __init__(
-        self, config: Config, shards: list[Shard], reread: Callable[[], Config], replace: Callable[[Shard], None]
+        self,
+        config: Config,
+        sharding: Sharding,
+        shards: list[Shard],
+        reread: Callable[[], Config],
+        replace: Callable[[Shard], None],
+        scale_to: Callable[[int], None],
     ) -> None:
         self.config = config
         self.generation = 1
+        self._sharding = sharding
         self._shards = shards
         self._reread = reread
         self._replace = replace
+        self._scale_to = scale_to
+        self._added: list[ShardGroup] = []  # listeners that the reload under way has made
+        self._count: int | None = None  # workers there are to be after it, where that changes
         self._latest = 1  # the last generation number given out
         self._next: Config | None = None  # the configuration of the reload under way
         self._proven = False  # one of its workers has become ready
@@ -65,16 +80,21 @@ class Reloads:
             return
         try:
             config = self._reread()
+            if config.workers == 0:
+                raise ConfigError("--workers 0 is for a start without a supervisor")
+            if config.bind != self.config.bind:
+                self._added = self._sharding.rebind(config)
         except ShardserveError as error:
             log.error("reload refused, generation %d goes on serving: %s", self.generation, error)
             return
         old = self.config
-        if (config.bind, config.workers, config.backlog) != (old.bind, old.workers, old.backlog):
-            log.warning("changes to bind, workers and backlog take effect at the next start")
+        if (config.backlog, config.steering) != (old.backlog, old.steering):
+            log.warning("changes to backlog and steering take effect at the next start")
+        self._count = choose_workers(config.workers)[0] if config.workers != old.workers else None
         set_up_logging(config.log_level)
         self._latest += 1
         self._next, self._proven = config, False
-        self._to_do.extend(range(len(self._shards)))
+        self._to_do.extend(shard.index for shard in self._shards if not shard.parked)
         log.info("reload: generation %d, one worker at a time", self._latest)
         self._go_on()
 
@@ -89,6 +109,9 @@ class Reloads:
 
     def finish(self) -> None:
         """The reload (or the start) is over, well or not: what waited for that gets its turn."""
+        if self._next is not None and not self._proven:
+            self._sharding.take_back(self._added)
+        self._added = []
         self._next = None
         self._to_do.clear()
         retiring, self._retiring = self._retiring, []
@@ -134,6 +157,13 @@ class Reloads:
         self.finish()
         return shard.current is not None or shard.incoming is not None
 
+    def parked(self, shard: Shard) -> None:
+        """A shard does without a worker from now on, so that it has no turn."""
+        if self._is_turn_of(shard):
+            self._advance()
+        elif shard.index in self._to_do:
+            self._to_do.remove(shard.index)
+
     def log_failure(self, what: str, error: AppError) -> None:
         """Log why a worker did not start; the same traceback is shown once."""
         if error.trace and error.trace == self._last_trace:
@@ -141,6 +171,18 @@ class Reloads:
         else:
             log.error("%s: %s%s", what, error, "\n" + error.trace.rstrip() if error.trace else "")
         self._last_trace = error.trace
+
+    def _give_up_listeners(self) -> None:
+        """Addresses that are not asked for any more: what waits there is answered, then they are gone."""
+        worker = next((shard.current for shard in self._shards if shard.current is not None), None)
+        for group in self._sharding.removed:
+            log.info("no longer listening on %s", group.address.url)
+            if worker is not None:
+                worker.channel.send({"command": "inherit"}, group.sockets)
+        close_all(self._sharding.removed)
+        self._sharding.removed.clear()
+        if worker is not None:
+            worker.channel.send({"command": "close"})
 
     def _is_turn_of(self, shard: Shard) -> bool:
         return bool(self._to_do) and self._to_do[0] == shard.index
@@ -152,7 +194,11 @@ class Reloads:
     def _go_on(self) -> None:
         if not self._to_do:
             log.info("reload complete: generation %d serves", self.generation)
+            count, self._count = self._count, None
             self.finish()
+            self._give_up_listeners()
+            if count is not None:
+                self._scale_to(count)
             return
         shard = self._shards[self._to_do[0]]
         if shard.incoming is not None:  # a replacement is on its way with the old configuration: take its place

@@ -13,8 +13,8 @@ from shardserve.errors import ConfigError
 from shardserve.http.access import compile_format, open_sink
 from shardserve.http.parsers import make_parser
 from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
-from shardserve.net.listener import bind_all
 from shardserve.supervisor.announce import announce_start
+from shardserve.supervisor.sharding import Sharding
 from shardserve.supervisor.signals import SignalQueue
 from shardserve.supervisor.supervisor import Supervisor
 from shardserve.supervisor.watcher import require_watchfiles
@@ -47,14 +47,14 @@ def serve(config: Config, reread: Callable[[], Config]) -> int:
     loop, parser = choose_loop(config.loop), make_parser(config.http).name
     count, why = choose_workers(config.workers)
     uid, gid, _ = find_owner(config)
-    groups = bind_all(config.bind, count, config.backlog, (uid, gid), config.umask)
-    announce_start(groups, count, f"workers: {count} ({why}); loop {loop}, parser {parser}")
+    sharding = Sharding(config, count, (uid, gid))
+    announce_start(sharding, f"workers: {count} ({why}); loop {loop}, parser {parser}")
     _warn_of_backlog(config)
     # What workers need has been imported here, once, and the collector leaves it alone: they share these pages
     # (measured with four workers of the demo: 8.6 MB PSS each, 5.5 MB of it their own).
     gc.collect()
     gc.freeze()
-    supervisor = Supervisor(config, groups, count, reread, signals)
+    supervisor = Supervisor(config, sharding, reread, signals)
     try:
         return supervisor.run()
     finally:

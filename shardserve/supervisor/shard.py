@@ -23,6 +23,7 @@ class Shard:
         self.incoming: Child | None = None
         self.leaving: list[Child] = []
         self.retry_at: float | None = None
+        self.parked = False  # there are more shards than workers wanted: a sibling accepts for it
         self.stuck = False  # the current worker does not accept what waits (watch.py)
         self._failures = 0
 
@@ -38,6 +39,16 @@ class Shard:
     def promote(self, child: Child) -> Child | None:
         """The incoming worker is ready and serves from now on; returns the one it replaces, which is to leave."""
         old, self.current, self.incoming = self.current, child, None
+        self.stuck = False
+        self.retry_at = None
+        if old is not None:
+            self.leaving.append(old)
+        return old
+
+    def park(self) -> Child | None:
+        """Do without a worker; returns the one that is to leave."""
+        old, self.current = self.current, None
+        self.parked = True
         self.stuck = False
         self.retry_at = None
         if old is not None:

@@ -15,10 +15,10 @@ VERBS = {
     signal.SIGQUIT: "quit",
     signal.SIGHUP: "reload",
     signal.SIGUSR1: "reopen",
+    signal.SIGTTIN: "more",
+    signal.SIGTTOU: "fewer",
     # Their default would end or stop the whole service; gunicorn's users send them.
     signal.SIGUSR2: "ignore",
-    signal.SIGTTIN: "ignore",
-    signal.SIGTTOU: "ignore",
     signal.SIGWINCH: "ignore",
     signal.SIGCHLD: "reap",
 }

@@ -13,10 +13,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound
+from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, BindError
 from shardserve.logs import log
 from shardserve.net.board import Board, WorkerState
-from shardserve.net.listener import close_all, queue_length
+from shardserve.net.listener import queue_length
+from shardserve.net.loads import CAPACITY
 from shardserve.supervisor.access_file import AccessFile
 from shardserve.supervisor.announce import announce_ready
 from shardserve.supervisor.child import Child, fork_worker
@@ -26,13 +27,12 @@ from shardserve.supervisor.shard import Shard
 from shardserve.supervisor.watch import Watch
 from shardserve.supervisor.watcher import fork_watcher
 from shardserve.worker.process import remove_pidfile, write_pidfile
-from shardserve.worker.worker import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shardserve.config.settings import Config
-    from shardserve.net.listener import ShardGroup
+    from shardserve.supervisor.sharding import Sharding
     from shardserve.supervisor.signals import SignalQueue
 
 _KILL_AFTER = 8.0  # seconds beyond graceful-timeout: cancelled requests and the lifespan shutdown have theirs
@@ -43,22 +43,15 @@ _IMPORTING = 1.0  # seconds a worker that is still importing the application has
 
 
 class Supervisor:
-    """Keeps `count` shards served. `reread` resolves the configuration again, for a reload."""
+    """Keeps every shard served. `reread` resolves the configuration again, for a reload."""
 
-    def __init__(
-        self,
-        config: Config,
-        groups: list[ShardGroup],
-        count: int,
-        reread: Callable[[], Config],
-        signals: SignalQueue,
-    ) -> None:
-        self.groups = groups
+    def __init__(self, config: Config, sharding: Sharding, reread: Callable[[], Config], signals: SignalQueue) -> None:
+        count = sharding.count
+        self.sharding = sharding
         self.shards = [Shard(index) for index in range(count)]
-        self._reloads = Reloads(config, self.shards, reread, self._replace)
-        self._cover = Cover(groups, self.shards)
-        self._watch = Watch(groups, self.shards)
-        self._board = Board(count)
+        self._reloads = Reloads(config, sharding, self.shards, reread, self._replace, self._scale_to)
+        self._cover = Cover(sharding, self.shards)
+        self._watch = Watch(sharding, self.shards)
         self._signals = signals
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
@@ -95,7 +88,7 @@ class Supervisor:
         if self._watcher:
             os.kill(self._watcher, signal.SIGKILL)
             os.waitpid(self._watcher, 0)
-        close_all(self.groups)
+        self.sharding.close()
         if self._serving:
             remove_pidfile(self._pidfile)
         self._selector.close()
@@ -110,6 +103,9 @@ class Supervisor:
                     self._reloads.begin(may_begin=not self._untried)
             elif verb == "reopen":
                 self._access.reopen(self._reloads.config, self._children())
+            elif verb in ("more", "fewer"):
+                if not self._stopping and not self._untried:
+                    self._scale_to(self._wanted() + (1 if verb == "more" else -1))
             elif verb == "reap":
                 self._orphaned = os.getpid() == 1
             elif verb == "ignore":
@@ -154,6 +150,7 @@ class Supervisor:
                 self._reloads.log_failure("a worker did not start", self._failure)
         self._tried(shard, interface)
         self._cover.update()
+        self.sharding.steering.start_slowly(shard.index)
         self._reloads.became_ready(child, old)
 
     def _on_exit(self, child: Child) -> None:
@@ -165,7 +162,7 @@ class Supervisor:
         how = child.reap()
         if child.killed:
             how = f"killed: {child.killed}"
-        self._board.release(child.place.board)
+        self.sharding.board.release(child.place.board)
         shard.forget(child)
         if self._stopping:
             if how and child.ready_at:
@@ -191,7 +188,7 @@ class Supervisor:
             self._reloads.log_failure(f"shard {shard.index}: worker {child.pid} did not start", error)
         else:
             self._failure = self._failure or error  # run() raises it if no shard becomes ready
-        if shard.current is None and shard.incoming is None:
+        if shard.current is None and shard.incoming is None and not shard.parked:
             self._retry(shard, shard.delay_after(child))
         self._tried(shard)
 
@@ -204,13 +201,11 @@ class Supervisor:
             return
         shard.retry_at = None
         config, generation = self._reloads.for_shard(shard)
-        board = self._board.claim(shard.index, generation)
-        listeners = [group.listener(shard.index) for group in self.groups]
-        place = Place(shard.index, generation, listeners, board, self._access.open(config))
+        place = self.sharding.place(shard.index, generation, self._access.open(config))
         try:
             child = shard.incoming = fork_worker(config, place, lambda: self._leave_behind(shard.index))
         except OSError as error:  # no process, memory or descriptor left on the machine or in the container
-            self._board.release(board)
+            self.sharding.board.release(place.board)
             log.error("shard %d: cannot start a worker: %s; trying again", shard.index, error.strerror)
             shard.retry_at = time.monotonic() + _FORK_AGAIN
             return
@@ -223,13 +218,46 @@ class Supervisor:
         self._signals.close()
         for child in self._children():
             child.close()
-        for group in self.groups:
-            if index == -1:
-                group.close()
-            elif group.sharded:
-                for other, sock in enumerate(group.sockets):
-                    if other != index:
-                        sock.close()
+        self.sharding.leave_to(index)
+
+    # More and fewer of them
+
+    def _wanted(self) -> int:
+        """How many workers there should be."""
+        return sum(not shard.parked for shard in self.shards)
+
+    def _scale_to(self, count: int) -> None:
+        """Have `count` workers: unpark or make shards, or park those with the highest numbers."""
+        if not 1 <= count <= max(CAPACITY, self.sharding.count):
+            log.warning("there are %d workers; not fewer than 1, not more than %d", self._wanted(), CAPACITY)
+            return
+        while self._wanted() < count:
+            shard = next((shard for shard in self.shards if shard.parked), None)
+            try:
+                shard = shard or self._new_shard()
+            except BindError as error:
+                log.error("there are %d workers, one more cannot be started: %s", self._wanted(), error)
+                return
+            shard.parked = False
+            log.info("shard %d: a worker more, %d now", shard.index, self._wanted())
+            self._replace(shard)
+        while self._wanted() > count:
+            shard = next(shard for shard in reversed(self.shards) if not shard.parked)
+            incoming, old = shard.incoming, shard.park()
+            log.info("shard %d: a worker less, %d now", shard.index, self._wanted())
+            self._cover.update()
+            if incoming is not None:
+                incoming.kill("it is not wanted any more")
+            if old is not None:
+                self._drain(old)
+            self._reloads.parked(shard)
+
+    def _new_shard(self) -> Shard:
+        inbox = self.sharding.grow(self._reloads.config.backlog)
+        for child in self._children():
+            child.channel.send({"command": "meet", "shard": len(self.shards)}, [inbox.writing])
+        self.shards.append(Shard(len(self.shards)))
+        return self.shards[-1]
 
     def _retry(self, shard: Shard, delay: float) -> None:
         if delay:
@@ -245,7 +273,7 @@ class Supervisor:
             self._untried.remove(shard.index)
             self._interface = interface or self._interface
             if not self._untried and self._serving:
-                announce_ready(self._reloads.config, self.groups, self.shards, self._interface)
+                announce_ready(self._reloads.config, self.sharding.groups, self.shards, self._interface)
                 self._reloads.finish()  # with the start; a reload asked for meanwhile may begin
 
     # Stopping
@@ -260,7 +288,7 @@ class Supervisor:
         log.info("stopping: at most %g s for the requests under way", self._reloads.config.graceful_timeout)
         self._stopping = "stop"
         waited_for = {shard.index for shard in self.shards if self._is_waited_for(shard)}
-        for group in self.groups:
+        for group in (*self.sharding.groups, *self.sharding.removed):
             group.close()  # the workers hold theirs until they have taken what is queued
         now = time.monotonic()
         for child in self._children():
@@ -274,7 +302,7 @@ class Supervisor:
     def _is_waited_for(self, shard: Shard) -> bool:
         """Whether connections wait for the shard's first worker, and no sibling could have taken them."""
         nobody = not any(other.moves for other in self.shards)
-        queued = any(queue_length(group.sockets[shard.index]) for group in self.groups if group.sharded)
+        queued = any(map(queue_length, self.sharding.sockets(shard.index)[1:]))
         return nobody and queued and shard.incoming is not None
 
     def _quit(self) -> None:
@@ -319,6 +347,7 @@ class Supervisor:
                 self._replace(shard)
 
     def _look_at_workers(self) -> None:
+        self.sharding.steering.look_after()
         changed, hung = self._watch.look(self._reloads.config.timeout)
         if changed:
             self._cover.update()

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from shardserve.logs import log
 from shardserve.net.board import Word
+from shardserve.net.inbox import is_empty
 from shardserve.net.listener import queue_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shardserve.net.listener import ShardGroup
     from shardserve.supervisor.child import Child
     from shardserve.supervisor.shard import Shard
+    from shardserve.supervisor.sharding import Sharding
 
 EVERY = 0.1  # seconds between looks
 _STUCK_AFTER = 0.3  # seconds that a queue may stand still
@@ -31,8 +32,8 @@ _SECOND = 1_000_000_000  # nanoseconds
 class Watch:
     """Looks at the shards' workers; `next_look` is when to look again (of `time.monotonic()`)."""
 
-    def __init__(self, groups: Sequence[ShardGroup], shards: Sequence[Shard]) -> None:
-        self._groups = [group for group in groups if group.sharded]
+    def __init__(self, sharding: Sharding, shards: Sequence[Shard]) -> None:
+        self._sharding = sharding
         self._shards = shards
         self._last_look = time.monotonic()
         self._seen: dict[int, tuple[int, int, float]] = {}  # shard -> pid, connections accepted, since when no more
@@ -75,7 +76,8 @@ class Watch:
         if shard.stuck:
             # A sibling may have emptied the queue: what tells is whether the loop has run since it got stuck.
             return board[Word.HEARTBEAT] < (since + _STUCK_AFTER) * _SECOND
-        if not any(queue_length(group.sockets[shard.index]) for group in self._groups):
+        inbox, *listeners = self._sharding.sockets(shard.index)
+        if is_empty(inbox) and not any(queue_length(listener) for listener in listeners):
             self._seen[shard.index] = (pid, accepted, now)
             return False
         return now - since >= _STUCK_AFTER

@@ -12,6 +12,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from shardserve.logs import log
+from shardserve.net.loads import Load
 
 if TYPE_CHECKING:
     import socket
@@ -20,31 +21,79 @@ if TYPE_CHECKING:
     from shardserve.http.service import Service
     from shardserve.net.listener import Listener
 
+    Make = Callable[[Service], asyncio.BaseProtocol]
+
 _BATCH = 16  # connections taken in one turn of the loop from a listener of our own
 _SHARED_BATCH = 1  # from a shared one: siblings that wake with us get theirs
+_HOLD_BACK = 0.002  # seconds for which a shared listener is left to workers with fewer connections
 _PAUSE = 0.25  # seconds without accepting when the process or the machine has no descriptor left
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
+class Opening:
+    """From accepted sockets to connections of a service. One per worker."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def open(self, accepted: socket.socket, make_connection: Make) -> None:
+        """Begin to serve a socket; `make_connection` makes its protocol."""
+        accepted.setblocking(False)
+        service = self._service
+        service.opening += 1
+        service.count()  # at once: others steer by it
+        task: asyncio.Task[object] = service.loop.create_task(
+            service.loop.connect_accepted_socket(lambda: make_connection(service), accepted)
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._opened)
+
+    async def done(self) -> None:
+        """Wait until every socket that was accepted is known to the service."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _opened(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        self._service.opening -= 1
+        self._service.count()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.debug("a connection was lost while it was taken up: %s", error)
+
+
 class Acceptor:
-    """Accepts from one listener onto one loop. `make_connection` makes the protocol of a connection."""
+    """Accepts from one listener onto one loop. `make_connection` makes the protocol of a connection.
+
+    `gate` says whether it is others that should accept from a shared listener now; `accepted` is called after a batch.
+    """
 
     def __init__(
-        self, service: Service, listener: Listener, make_connection: Callable[[Service], asyncio.BaseProtocol]
+        self,
+        service: Service,
+        opening: Opening,
+        listener: Listener,
+        make_connection: Make,
+        *,
+        gate: Callable[[], bool] | None = None,
+        accepted: Callable[[], None] | None = None,
     ) -> None:
         self._service = service
+        self._opening = opening
         self._socket = listener.socket
         self._batch = _BATCH if listener.sharded else _SHARED_BATCH
+        self._gate = None if listener.sharded else gate
+        self._accepted = accepted
         self._make_connection = make_connection
-        self._opening: set[asyncio.Task[object]] = set()
         self._resume: asyncio.TimerHandle | None = None
         self._accepting = False
+        self._held_back = False
 
     def start(self) -> None:
         """Accept whenever a connection waits."""
         if not self._accepting:
             self._accepting = True
-            self._service.loop.add_reader(self._socket.fileno(), self._take, self._batch)
+            self._service.loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def stop(self) -> None:
         """Accept no more; what waits in the queue stays there."""
@@ -63,37 +112,31 @@ class Acceptor:
         """Close this process's copy of the listener. For use after `stop`."""
         self._socket.close()
 
-    async def opened(self) -> None:
-        """Wait until every connection that was accepted is known to the service."""
-        if self._opening:
-            await asyncio.wait(self._opening)
+    def _on_readable(self) -> None:
+        if self._gate is not None and not self._held_back and self._gate():
+            # Not for longer than this: what others should take may also be more than they can.
+            self.stop()
+            self._held_back = True
+            self._resume = self._service.loop.call_later(_HOLD_BACK, self.start)
+            return
+        self._held_back = False
+        self._take(self._batch)
+        if self._accepted is not None:
+            self._accepted()
 
     def _take(self, most: int) -> None:
         for _ in range(most):
             try:
                 accepted, _ = self._socket.accept()
             except BlockingIOError:
+                self._service.load[Load.PENDING] = 0
                 return
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._pause(error)
                     return
                 continue  # the client gave up while it waited (accept(2): ECONNABORTED and network errors)
-            self._open(accepted)
-
-    def _open(self, accepted: socket.socket) -> None:
-        accepted.setblocking(False)
-        service = self._service
-        task: asyncio.Task[object] = service.loop.create_task(
-            service.loop.connect_accepted_socket(lambda: self._make_connection(service), accepted)
-        )
-        self._opening.add(task)
-        task.add_done_callback(self._opened)
-
-    def _opened(self, task: asyncio.Task[object]) -> None:
-        self._opening.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.debug("a connection was lost while it was taken up: %s", error)
+            self._opening.open(accepted, self._make_connection)
 
     def _pause(self, error: OSError) -> None:
         """Give open connections time to close: accepting again at once would only spin."""

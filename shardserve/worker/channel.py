@@ -28,9 +28,12 @@ _DESCRIPTORS_MAX = 250  # with one message; the kernel's own limit is 253
 #   drain: a replacement accepts on the same listeners; stop accepting, answer what has been accepted, leave
 #   stop:  the service ends; take what is queued as well, then leave
 #   quit:  leave at once
-# and, with the listeners as descriptors:
-#   adopt:   accept for shard N as well, until
+# and, with descriptors:
+#   adopt:   accept for shard N as well, from its inbox and its listeners, until
 #   release: its own worker does
+#   inherit: accept from these as well: the service gives their address up, and closes its own copies before
+#   close:   take what is queued there and close them
+#   meet:    there is one shard more, with this inbox to put into
 #   log:     write the access log to this one
 Command = Literal["drain", "stop", "quit"]
 

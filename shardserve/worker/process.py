@@ -137,6 +137,12 @@ async def _live(worker: Worker, channel: Channel) -> None:
             command = message["command"]
             if command == "adopt":
                 worker.adopt(message["shard"], [socket.socket(fileno=one) for one in message["descriptors"]])
+            elif command == "inherit":
+                worker.inherit([socket.socket(fileno=one) for one in message["descriptors"]])
+            elif command == "close":
+                worker.close_inherited()
+            elif command == "meet":
+                worker.meet(message["shard"], socket.socket(fileno=message["descriptors"][0]))
             elif command == "log":
                 worker.log_to(message["descriptors"][0])
             elif command == "release":

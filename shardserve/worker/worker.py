@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shardserve.gateway.asgi import AsgiGateway
 from shardserve.gateway.lifespan import Lifespan
 from shardserve.gateway.target import TrustedProxies
 from shardserve.gateway.threads import ThreadPool
-from shardserve.gateway.wsgi import WsgiGateway
+from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway
 from shardserve.http.access import AccessLog, open_sink
 from shardserve.http.h1 import H1Connection
 from shardserve.http.parsers import make_parser
@@ -23,7 +24,8 @@ from shardserve.http.service import Service, Timeouts
 from shardserve.logs import Sink, log
 from shardserve.net.board import Word, WorkerState
 from shardserve.net.listener import Listener
-from shardserve.worker.accept import Acceptor
+from shardserve.worker.accept import Acceptor, Opening
+from shardserve.worker.handover import Handover
 from shardserve.worker.loop import make_spawn
 from shardserve.worker.recycle import Recycling
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
     from shardserve.config.settings import Config
     from shardserve.gateway.loader import LoadedApp
+    from shardserve.http.exchange import Give
+    from shardserve.net.loads import Loads
+    from shardserve.net.steering import Table
     from shardserve.worker.channel import Command
 
 _TICK = 1.0  # seconds between looks at deadlines
@@ -40,6 +45,19 @@ _DRAIN_TICK = 0.1  # the same while draining, when a deadline holds up a reload
 _LIFESPAN_SHUTDOWN = 5.0  # seconds an application has to shut down
 _ASK_AGAIN = 30.0  # seconds between askings to be replaced: a replacement may fail to start
 _QUICK = 1.0  # seconds the same has when the worker must leave at once, and that cancelled requests have to end
+
+
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """What the workers of all shards share: their loads, the table where that is how they are steered, the inboxes.
+
+    `reading` is the own inbox's end to take from, `writing` are the ends to put into of each shard's.
+    """
+
+    loads: Loads
+    table: Table | None
+    reading: socket.socket
+    writing: list[socket.socket]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +69,7 @@ class Place:
     listeners: Sequence[Listener]
     board: memoryview
     access: Sink | None = None  # opened before privileges are dropped
+    siblings: Siblings | None = None  # None: there never are any
 
 
 class Worker:
@@ -71,7 +90,7 @@ class Worker:
         proxies = TrustedProxies(config.forwarded_allow_ips)
         identity = {"shard": place.shard, "generation": place.generation}
         self.interface = loaded.interface
-        self._pool: ThreadPool | None = None
+        self._pool: ThreadPool[WsgiExchange] | None = None
         self._lifespan: Lifespan | None = None
         gateway: AsgiGateway | WsgiGateway
         if loaded.interface == "wsgi":
@@ -84,11 +103,25 @@ class Worker:
         self._access = None
         if config.access_logfile:
             self._access = AccessLog(loop, place.access or open_sink(config.access_logfile), config.access_logformat)
+        siblings = place.siblings
         self.service = Service(
-            loop, make_parser(config.http), gateway, place.board, _limits(config), _timeouts(config), self._access
+            loop,
+            make_parser(config.http),
+            gateway,
+            place.board,
+            _limits(config),
+            _timeouts(config),
+            self._access,
+            siblings.loads.line(place.shard) if siblings is not None else None,
         )
-        self._own = [Acceptor(self.service, listener, H1Connection) for listener in place.listeners]
+        self._opening = Opening(self.service)
+        self._handover: Handover | None = None
+        if siblings is not None:
+            self._handover = Handover(self.service, self._opening, place.shard, siblings.loads, siblings.writing)
+        self._gateway = gateway
+        self._own = [self._acceptor(listener) for listener in place.listeners]
         self._adopted: dict[int, list[Acceptor]] = {}  # of shards that have no worker now
+        self._inherited: list[Acceptor] = []  # of addresses that are given up
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
         self._hurry: asyncio.Future[None] = loop.create_future()
         self._recycling = Recycling(config)
@@ -109,6 +142,10 @@ class Worker:
         self._tick()
         for acceptor in self._own:
             acceptor.start()
+        if self._handover is not None and self._place.siblings is not None:
+            self._handover.read(self._place.shard, self._place.siblings.reading)
+            if isinstance(self._gateway, WsgiGateway):
+                self._handover.share_work(self._gateway)
         self._place.board[Word.STATE] = WorkerState.READY
         return True
 
@@ -120,13 +157,16 @@ class Worker:
             self._hurry.set_result(None)
 
     def adopt(self, shard: int, sockets: Sequence[socket.socket]) -> None:
-        """Accept for a shard that has no worker now, from copies of its listeners."""
+        """Accept for a shard that has no worker now, from copies of its inbox and its listeners, in this order."""
         if self.leaving.done():
             for sock in sockets:
                 sock.close()  # the supervisor finds another
             return
         self.release(shard)
-        adopted = [Acceptor(self.service, Listener(sock, sharded=True), H1Connection) for sock in sockets]
+        inbox, *listeners = sockets
+        if self._handover is not None:
+            self._handover.read(shard, inbox)
+        adopted = [self._acceptor(Listener(sock, sharded=True)) for sock in listeners]
         for acceptor in adopted:
             acceptor.start()
         self._adopted[shard] = adopted
@@ -140,15 +180,47 @@ class Worker:
 
     def release(self, shard: int) -> None:
         """The shard has a worker of its own again; what was accepted for it stays here."""
+        if self._handover is not None:
+            self._handover.stop_reading(shard)
         for acceptor in self._adopted.pop(shard, ()):
             acceptor.stop()
             acceptor.close()
+
+    def inherit(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept from listeners that the service gives up, as the last one that does."""
+        self._inherited += [self._acceptor(Listener(sock, sharded=True)) for sock in sockets]
+        for acceptor in self._inherited:
+            acceptor.start()
+
+    def close_inherited(self) -> None:
+        """Nobody else holds the inherited listeners any more: take what is queued, and close them."""
+        for acceptor in self._inherited:
+            acceptor.stop()
+            acceptor.empty(self._config.backlog + 1)
+            acceptor.close()
+        self._inherited.clear()
+
+    def meet(self, shard: int, writing: socket.socket) -> None:
+        """There is one shard more, with this end of its inbox to put into."""
+        if self._handover is None or shard != len(self._handover.writing):
+            writing.close()
+        else:
+            self._handover.writing.append(writing)
+
+    def _acceptor(self, listener: Listener) -> Acceptor:
+        siblings = self._place.siblings
+        gate = accepted = None
+        if siblings is not None:
+            gate = partial(siblings.loads.is_above_least, self._place.shard)
+            accepted = siblings.table.aim if siblings.table is not None else None
+        return Acceptor(self.service, self._opening, listener, H1Connection, gate=gate, accepted=accepted)
 
     async def serve_until_left(self) -> None:
         """Serve until told to leave; return when everything has been answered or the graceful timeout is over."""
         command = await self.leaving
         acceptors = [*self._own, *(acceptor for adopted in self._adopted.values() for acceptor in adopted)]
         self._adopted.clear()
+        self.close_inherited()
         for acceptor in acceptors:
             acceptor.stop()
             if command == "stop":
@@ -156,9 +228,14 @@ class Worker:
             # At "stop" this is the real end of the listener: the kernel refuses from here on. At "drain" others hold
             # it, and a copy kept here would keep a socket open that nobody accepts from, should the service end now.
             acceptor.close()
-        for acceptor in acceptors:
-            await acceptor.opened()
-        await self._drain()
+        replaced = command == "drain" and self._handover is not None
+        if self._handover is not None:
+            if replaced:
+                self._handover.close()  # the replacement reads it
+            else:
+                self._handover.empty()
+        await self._opening.done()
+        await self._drain(self._handover.give_on if replaced and self._handover is not None else None)
         if self._lifespan is not None:
             await self._lifespan.shutdown(_QUICK if self._hurry.done() else _LIFESPAN_SHUTDOWN)
         if self._access is not None:
@@ -168,10 +245,10 @@ class Worker:
         if self._ticker is not None:
             self._ticker.cancel()
 
-    async def _drain(self) -> None:
+    async def _drain(self, give_on: Give | None) -> None:
         self._tick_every = _DRAIN_TICK
         self._tick()
-        emptied = self.service.drain()
+        emptied = self.service.drain(give_on)
         timeout = self._config.graceful_timeout
         await asyncio.wait((emptied, self._hurry), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not emptied.done():
@@ -185,6 +262,8 @@ class Worker:
             self._ticker.cancel()
         self._ticker = self._loop.call_later(self._tick_every, self._tick)
         self.service.tick()
+        if isinstance(self._gateway, WsgiGateway) and not self.leaving.done():
+            self._gateway.look_for_work(self.service)
         if self._retire is not None and self.service.now >= self._ask_after:
             reason = self._recycling.reason(self.service.requests)
             if reason:

@@ -40,7 +40,8 @@ def answerer(server: Server) -> object:
 
 
 def test_sigkill_under_load_loses_only_what_the_worker_had_accepted(serve: Serve, note: Note) -> None:
-    server = serve("probe:asgi", "--workers", "4")
+    # By hash, so that its queue fills: any other way of steering gives it no more than its share.
+    server = serve("probe:asgi", "--workers", "4", "--steering", "hash")
     with Load(server.port, "/block?0.004", clients=32) as load:
         load.wait_for(500)
         before = server.workers()
@@ -48,9 +49,7 @@ def test_sigkill_under_load_loses_only_what_the_worker_had_accepted(serve: Serve
         listener = tcp_listeners(victim, server.port)
         # Stopped first, so that what it has accepted stays as it is while connections gather in its queue.
         os.kill(victim, signal.SIGSTOP)
-        eventually(
-            "the other clients wait in the queue", lambda: accepted(victim, server.port) + queued(server.port) == 32
-        )
+        eventually("clients wait in the queue", lambda: queued(server.port) > 0)
         had_accepted, waited = accepted(victim, server.port), queued(server.port)
         os.kill(victim, signal.SIGKILL)
         server.wait_for(r"shard \d: worker \d+ serves", count=5)

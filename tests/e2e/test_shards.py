@@ -47,8 +47,12 @@ def test_a_worker_holds_only_its_own_channel_and_nothing_of_the_supervisor(serve
     server = serve("probe:asgi", "--workers", "4")
     pids = [server.pid, *server.workers()]
     channels = [unix_sockets(pid, SEQPACKET) for pid in pids]
-    assert [len(ends) for ends in channels] == [4, 1, 1, 1, 1]
-    assert all(not one & other for one, other in combinations(channels, 2))
+    # The supervisor: the channels, and both ends of all inboxes. A worker: its channel, its own inbox's end to take
+    # from, and of all inboxes the ends to put into.
+    assert [len(ends) for ends in channels] == [4 + 8, *[1 + 1 + 4] * 4]
+    mine = [ends - set.intersection(*channels) for ends in channels[1:]]
+    assert [len(ends) for ends in mine] == [2, 2, 2, 2]
+    assert all(not one & other for one, other in combinations(mine, 2))
     supervisor_pipes = descriptors(server.pid, "pipe")
     for pid in pids[1:]:
         assert not descriptors(pid, "pipe") & supervisor_pipes
@@ -68,7 +72,7 @@ def test_2000_new_connections_spread_evenly(serve: Serve, note: Note) -> None:
 def test_a_unix_socket_is_one_listener_that_all_workers_share(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
     server = serve("probe:asgi", "--workers", "3", bind=f"unix:{path}")
-    assert f"listening on unix:{path} (one listener, shared: it cannot be sharded)" in server.log
+    assert f"listening on unix:{path} (one listener, shared by all workers)" in server.log
     listeners = {pid: unix_sockets(pid, STREAM, listening=True) for pid in (server.pid, *server.workers())}
     assert len(set.union(*listeners.values())) == 1
     assert all(listeners.values())
@@ -95,7 +99,7 @@ def test_an_inherited_socket_is_one_listener_that_all_workers_share(serve: Serve
     with socket.create_server(("127.0.0.1", 0)) as inherited:
         port, fd = inherited.getsockname()[1], inherited.fileno()
         server = serve("probe:asgi", "--workers", "3", bind=f"fd://{fd}", pass_fds=(fd,))
-    assert f"listening on fd://{fd} (one listener, shared: it cannot be sharded)" in server.log
+    assert f"listening on fd://{fd} (one listener, shared by all workers)" in server.log
     listeners = {pid: tcp_listeners(pid, port) for pid in (server.pid, *server.workers())}
     assert len(set.union(*listeners.values())) == 1
     assert all(listeners.values())

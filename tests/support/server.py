@@ -29,15 +29,18 @@ class Server:
         *options: str,
         cwd: Path = APPS,
         env: dict[str, str] | None = None,
-        bind: str = "127.0.0.1:0",
+        bind: str | None = "127.0.0.1:0",
         launcher: tuple[str, ...] = ("-m", "shardserve"),
         pass_fds: tuple[int, ...] = (),
         log_path: Path,
     ) -> None:
-        """`launcher` is what Python runs, with the arguments of the command: a script can stand in for the command."""
+        """`launcher` is what Python runs, with the arguments of the command: a script can stand in for the command.
+
+        Without `bind`, the options or a file say where to listen.
+        """
         self.log_path = log_path
         self._log = log_path.open("wb")
-        command = [sys.executable, *launcher, app, "--bind", bind, *options]
+        command = [sys.executable, *launcher, app, *(() if bind is None else ("--bind", bind)), *options]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SHARDSERVE_")}
         for name in ("PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"):
             clean.pop(name, None)

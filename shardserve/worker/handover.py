@@ -1,0 +1,97 @@
+"""Connections between workers: taken from the shard's inbox, given to one that replaces us or that has a free thread.
+
+A worker that executes one call at a time must not make a request wait while another worker is idle. So a request that
+finds no thread free goes, with its connection, to a worker that has one; and a worker with a free thread asks for one
+that waits. What is free and what waits stands in shared memory (net/loads.py).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shardserve.http.h1 import H1Connection
+from shardserve.net.inbox import GIVEN, PUSHED, WANTED, put, take
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from shardserve.gateway.wsgi import WsgiGateway
+    from shardserve.http.exchange import Give
+    from shardserve.http.service import Service
+    from shardserve.net.loads import Loads
+    from shardserve.worker.accept import Opening
+
+_BATCH = 16  # packets taken in one turn of the loop
+
+
+class Handover:
+    """One worker's part in it. `writing` are the ends of all shards' inboxes to put into, by shard; it may grow."""
+
+    def __init__(
+        self, service: Service, opening: Opening, shard: int, loads: Loads, writing: list[socket.socket]
+    ) -> None:
+        self._service = service
+        self._opening = opening
+        self._shard = shard
+        self._loads = loads
+        self.writing = writing
+        self._reading: dict[int, socket.socket] = {}  # by shard: ours, and those of shards we have adopted
+        self._give_waiting: Callable[[Give], None] | None = None
+
+    def share_work(self, gateway: WsgiGateway) -> None:
+        """Take part in executing what waits for a thread, here or elsewhere."""
+        self._give_waiting = gateway.give_waiting
+        self._service.give_idle = self._give_idle
+        self._service.ask_for_work = self._ask_for_work
+        gateway.look_for_work(self._service)
+
+    def read(self, shard: int, reading: socket.socket) -> None:
+        """Take what is put into the inbox of a shard."""
+        self.stop_reading(shard)
+        self._reading[shard] = reading
+        self._service.loop.add_reader(reading.fileno(), self._take, reading)
+
+    def stop_reading(self, shard: int) -> None:
+        """Leave what is put into the inbox of a shard to another; closes this process's copy."""
+        reading = self._reading.pop(shard, None)
+        if reading is not None:
+            self._service.loop.remove_reader(reading.fileno())
+            reading.close()
+
+    def close(self) -> None:
+        """Stop reading everywhere."""
+        for shard in list(self._reading):
+            self.stop_reading(shard)
+
+    def empty(self) -> None:
+        """Take everything that is there now."""
+        for reading in self._reading.values():
+            self._take(reading, most=1 << 16)
+
+    def give_on(self, descriptor: int, octets: bytes) -> bool:
+        """Give a connection to the worker that replaces this one: it reads the same inbox."""
+        return put(self.writing[self._shard], GIVEN, octets, descriptor)
+
+    def _give_idle(self, descriptor: int, octets: bytes) -> bool:
+        target = self._loads.free(but=self._shard)
+        return target is not None and put(self.writing[target], PUSHED, octets, descriptor)
+
+    def _ask_for_work(self) -> None:
+        target = self._loads.waiting(but=self._shard)
+        if target is not None:
+            put(self.writing[target], WANTED, bytes((self._shard,)))
+
+    def _take(self, reading: socket.socket, most: int = _BATCH) -> None:
+        for _ in range(most):
+            packet = take(reading)
+            if packet is None:
+                return
+            kind, octets, connection = packet
+            if connection is not None:
+                make = partial(H1Connection, octets=octets, moved=kind == PUSHED)
+                self._opening.open(connection, make)
+            elif kind == WANTED and self._give_waiting is not None and octets[0] < len(self.writing):
+                writing = self.writing[octets[0]]
+                self._give_waiting(lambda fd, data, to=writing: put(to, PUSHED, data, fd))  # type: ignore[misc]
