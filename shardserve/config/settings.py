@@ -244,6 +244,19 @@ class Config:
 
     # Limits
 
+    max_connection_requests: int = option(
+        0,
+        "Requests after which a connection is closed, with its last answer, drawn up to a tenth more; 0 never.",
+        kind=Whole(),
+        group=LIMITS,
+    )
+    max_connection_age: float = option(
+        0.0,
+        "How old a connection may be and still be kept after an answer, drawn up to a tenth older; 0 however old. Lets "
+        "clients of balancers that never reconnect find new workers and addresses.",
+        kind=Seconds(),
+        group=LIMITS,
+    )
     limit_request_line: int = option(
         8190,
         "Longest request line in bytes; more is 414.",

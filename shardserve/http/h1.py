@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from shardserve.http.exchange import Exchange, Give
+    from shardserve.http.lifetime import Remaining
     from shardserve.http.service import Service
 
 _ROUNDS = 16  # requests of one pipeline answered in a row before other connections get their turn
@@ -46,6 +47,7 @@ class H1Connection(H1Writing):
         "_pace",
         "_pumping",
         "_raw",
+        "_remaining",
     )
 
     def __init__(self, service: Service, octets: bytes = b"", *, moved: bool = False) -> None:
@@ -63,12 +65,15 @@ class H1Connection(H1Writing):
         self._pace: BodyPace | None = None  # of the body that is being read
         self._eof = False
         self._pumping = False
+        self._remaining: Remaining | None = None
 
     # Reading
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See Connection.connection_made."""
         H1Writing.connection_made(self, transport)
+        if self.service.lifetime is not None:
+            self._remaining = self.service.lifetime.draw(self.service.now)
         if self._buffer:
             self._resume_soon()
 
@@ -184,7 +189,7 @@ class H1Connection(H1Writing):
         self._request = request
         if service.access is not None:
             self._began = service.loop.time()
-        self._keep = request.keep_alive
+        self._keep = request.keep_alive and (self._remaining is None or self._remaining.spend(service.now))
         self._exchange = exchange = service.open_exchange(self, request)
         if request.length == 0:
             self._state = READ

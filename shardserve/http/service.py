@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from shardserve.http.connection import Connection
     from shardserve.http.exchange import Exchange, Give, Wire
+    from shardserve.http.lifetime import Lifetime
     from shardserve.http.parsers import Parser
     from shardserve.http.request import Request
 
@@ -54,6 +55,7 @@ class Service:
         "give_idle",
         "give_on",
         "keep_alive",
+        "lifetime",
         "limits",
         "load",
         "loop",
@@ -76,6 +78,7 @@ class Service:
         timeouts: Timeouts | None = None,
         access: Record | None = None,
         load: memoryview | None = None,
+        lifetime: Lifetime | None = None,
     ) -> None:
         self.loop = loop
         self.parser = parser
@@ -87,6 +90,7 @@ class Service:
         self.give_idle: Give | None = None  # to a worker that has a free thread, for a request that finds none here
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
+        self.lifetime = lifetime  # of connections; None: unlimited
         self.keep_alive = self.timeouts.keep_alive  # read once a request
         self.connections: set[Connection] = set()
         self.opening = 0  # accepted, and not among the connections yet

@@ -18,6 +18,7 @@ from shardserve.gateway.threads import ThreadPool
 from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway
 from shardserve.http.access import AccessLog, open_sink
 from shardserve.http.h1 import H1Connection
+from shardserve.http.lifetime import Lifetime
 from shardserve.http.parsers import make_parser
 from shardserve.http.request import Limits
 from shardserve.http.service import Service, Timeouts
@@ -113,6 +114,7 @@ class Worker:
             _timeouts(config),
             self._access,
             siblings.loads.line(place.shard) if siblings is not None else None,
+            _lifetime(config),
         )
         self._opening = Opening(self.service)
         self._handover: Handover | None = None
@@ -280,6 +282,12 @@ def _limits(config: Config) -> Limits:
         body=config.limit_request_body,
         spool=config.limit_request_spool,
     )
+
+
+def _lifetime(config: Config) -> Lifetime | None:
+    if config.max_connection_requests or config.max_connection_age:
+        return Lifetime(config.max_connection_requests, config.max_connection_age)
+    return None
 
 
 def _timeouts(config: Config) -> Timeouts:

@@ -30,6 +30,7 @@ from shardserve.worker.loop import make_spawn
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+    from shardserve.http.lifetime import Lifetime
     from shardserve.http.request import Limits
 
 PARSERS = ("httptools", "h11")
@@ -280,6 +281,7 @@ class Driver:
         *,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
+        lifetime: Lifetime | None = None,
         peer: object = PEER,
         server: object = SERVER,
     ) -> None:
@@ -297,7 +299,9 @@ class Driver:
             one.start()
         self.gateway = make_gateway(self.loop)
         self.board = Board(1).claim(0, 1)
-        self.service = Service(self.loop, make_parser(parser), self.gateway, self.board, limits, timeouts)
+        self.service = Service(
+            self.loop, make_parser(parser), self.gateway, self.board, limits, timeouts, lifetime=lifetime
+        )
         self._peer, self._server = peer, server
         self.transport = self.connect()
 

@@ -15,6 +15,7 @@ from support.wire import NEXT, PATIENCE, Driver, Puppet, body, hello, request, s
 from shardserve.gateway.asgi import AsgiGateway
 from shardserve.gateway.target import TrustedProxies
 from shardserve.http.h1 import H1Connection
+from shardserve.http.lifetime import Lifetime
 from shardserve.http.parsers import make_parser
 from shardserve.http.service import Service
 from shardserve.net.board import Board, Word, WorkerState
@@ -545,3 +546,28 @@ def test_the_board_tells_what_is_open_and_what_runs(parser: str) -> None:
         wire.do(puppet.call.returns.set_result, None)
         wire.wait(1.2)
         assert (board[Word.CONNECTIONS], board[Word.ACTIVE]) == (1, 0)
+
+
+# Connections that are not kept for ever
+
+
+def test_a_connection_ends_with_the_last_request_it_may_have(parser: str) -> None:
+    ends = set()
+    for _ in range(40):
+        with Driver.asgi(hello, parser, lifetime=Lifetime(requests=20)) as wire:
+            while not wire.closed:
+                wire.feed(request())
+            *others, last = wire.answers()
+            assert all(b"connection" not in answer for answer in others)
+            assert last[b"connection"] == b"close"
+            ends.add(len(others) + 1)
+    assert ends == {20, 21}, "each draws up to a tenth more"
+
+
+def test_a_connection_that_is_old_enough_ends_with_its_next_answer(parser: str) -> None:
+    with Driver.asgi(hello, parser, lifetime=Lifetime(age=30)) as wire:
+        wire.feed(request()).wait(29).feed(request())
+        assert not wire.closed
+        wire.wait(5).feed(request() * 2)
+        assert wire.closed
+        assert [b"connection" in answer for answer in wire.answers()] == [False, False, True]
