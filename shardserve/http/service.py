@@ -49,6 +49,7 @@ class Service:
         "context",
         "date",
         "draining",
+        "forked",
         "keep_alive",
         "limits",
         "loop",
@@ -82,6 +83,7 @@ class Service:
         self.access = access
         self.requests = 0
         self.draining = False
+        self.forked = False  # processes that the application has started may hold copies of connections
         self._emptied: asyncio.Future[None] | None = None
         # Where callbacks run that must not see an application's context variables.
         self.context = contextvars.copy_context()

@@ -7,13 +7,13 @@ own (docs/decisions/0002-accept.md).
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from typing import TYPE_CHECKING
 
 from shardserve.logs import log
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
     from collections.abc import Callable
 
@@ -30,13 +30,18 @@ class Acceptor:
     """Accepts from one listener onto one loop. `make_connection` makes the protocol of a connection."""
 
     def __init__(
-        self, service: Service, listener: Listener, make_connection: Callable[[Service], asyncio.BaseProtocol]
+        self,
+        service: Service,
+        listener: Listener,
+        make_connection: Callable[[Service], asyncio.BaseProtocol],
+        opening: dict[asyncio.Task[object], socket.socket],
     ) -> None:
+        """`opening` gets what was accepted and is not yet known to the service."""
         self._service = service
         self._socket = listener.socket
         self._batch = _BATCH if listener.sharded else _SHARED_BATCH
         self._make_connection = make_connection
-        self._opening: set[asyncio.Task[object]] = set()
+        self._opening = opening
         self._resume: asyncio.TimerHandle | None = None
         self._accepting = False
 
@@ -63,10 +68,9 @@ class Acceptor:
         """Close this process's copy of the listener. For use after `stop`."""
         self._socket.close()
 
-    async def opened(self) -> None:
-        """Wait until every connection that was accepted is known to the service."""
-        if self._opening:
-            await asyncio.wait(self._opening)
+    def fileno(self) -> int:
+        """The listener's descriptor; -1 once closed."""
+        return self._socket.fileno()
 
     def _take(self, most: int) -> None:
         for _ in range(most):
@@ -87,11 +91,11 @@ class Acceptor:
         task: asyncio.Task[object] = service.loop.create_task(
             service.loop.connect_accepted_socket(lambda: self._make_connection(service), accepted)
         )
-        self._opening.add(task)
+        self._opening[task] = accepted
         task.add_done_callback(self._opened)
 
     def _opened(self, task: asyncio.Task[object]) -> None:
-        self._opening.discard(task)
+        del self._opening[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.debug("a connection was lost while it was taken up: %s", error)
 

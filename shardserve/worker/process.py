@@ -19,6 +19,7 @@ from shardserve.errors import EXIT_OK, AppError, ConfigError, ShardserveError
 from shardserve.gateway.loader import load
 from shardserve.logs import log
 from shardserve.worker.channel import Channel, failure
+from shardserve.worker.forks import Forks
 from shardserve.worker.loop import new_loop
 from shardserve.worker.worker import Place, Worker
 
@@ -43,11 +44,13 @@ def run_worker(config: Config, place: Place, channel: Channel) -> int:
     try:
         drop_privileges(config)
         loop = new_loop(config.loop)
+        forks = Forks(place, channel)
         asyncio.set_event_loop(loop)  # for applications that ask for the loop while they are imported
         loaded = load(config)
         for number in _GROUP_SIGNALS:  # again: the application may have taken them over
             signal.signal(number, _ignore)
         worker = Worker(config, place, loaded, loop, lambda reason: channel.send({"retire": reason}))
+        forks.worker = worker
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(_live(worker, channel))
     except ShardserveError as error:

@@ -24,12 +24,13 @@ from shardserve.logs import Sink, log
 from shardserve.net.board import Word, WorkerState
 from shardserve.net.listener import Listener
 from shardserve.worker.accept import Acceptor
+from shardserve.worker.forks import has_children
 from shardserve.worker.loop import make_spawn
 from shardserve.worker.recycle import Recycling
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shardserve.config.settings import Config
     from shardserve.gateway.loader import LoadedApp
@@ -87,7 +88,8 @@ class Worker:
         self.service = Service(
             loop, make_parser(config.http), gateway, place.board, _limits(config), _timeouts(config), self._access
         )
-        self._own = [Acceptor(self.service, listener, H1Connection) for listener in place.listeners]
+        self._opening: dict[asyncio.Task[object], socket.socket] = {}  # accepted, not yet known to the service
+        self._own = [self._acceptor(listener) for listener in place.listeners]
         self._adopted: dict[int, list[Acceptor]] = {}  # of shards that have no worker now
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
         self._hurry: asyncio.Future[None] = loop.create_future()
@@ -126,10 +128,22 @@ class Worker:
                 sock.close()  # the supervisor finds another
             return
         self.release(shard)
-        adopted = [Acceptor(self.service, Listener(sock, sharded=True), H1Connection) for sock in sockets]
+        adopted = [self._acceptor(Listener(sock, sharded=True)) for sock in sockets]
         for acceptor in adopted:
             acceptor.start()
         self._adopted[shard] = adopted
+
+    def _acceptor(self, listener: Listener) -> Acceptor:
+        return Acceptor(self.service, listener, H1Connection, self._opening)
+
+    def descriptors(self) -> Iterator[int]:
+        """What the worker's listeners and clients have open now."""
+        yield from (acceptor.fileno() for acceptor in self._acceptors())
+        yield from (sock.fileno() for sock in self._opening.values())
+        yield from (connection.fileno() for connection in self.service.connections)
+
+    def _acceptors(self) -> list[Acceptor]:
+        return [*self._own, *(acceptor for adopted in self._adopted.values() for acceptor in adopted)]
 
     def log_to(self, descriptor: int) -> None:
         """Write the access log to this descriptor from now on."""
@@ -147,17 +161,15 @@ class Worker:
     async def serve_until_left(self) -> None:
         """Serve until told to leave; return when everything has been answered or the graceful timeout is over."""
         command = await self.leaving
-        acceptors = [*self._own, *(acceptor for adopted in self._adopted.values() for acceptor in adopted)]
-        self._adopted.clear()
-        for acceptor in acceptors:
+        for acceptor in self._acceptors():
             acceptor.stop()
             if command == "stop":
                 acceptor.empty(self._config.backlog + 1)
             # At "stop" this is the real end of the listener: the kernel refuses from here on. At "drain" others hold
             # it, and a copy kept here would keep a socket open that nobody accepts from, should the service end now.
             acceptor.close()
-        for acceptor in acceptors:
-            await acceptor.opened()
+        if self._opening:
+            await asyncio.wait(self._opening)
         await self._drain()
         if self._lifespan is not None:
             await self._lifespan.shutdown(_QUICK if self._hurry.done() else _LIFESPAN_SHUTDOWN)
@@ -185,6 +197,8 @@ class Worker:
             self._ticker.cancel()
         self._ticker = self._loop.call_later(self._tick_every, self._tick)
         self.service.tick()
+        if not self.service.forked and has_children():
+            self.service.forked = True
         if self._retire is not None and self.service.now >= self._ask_after:
             reason = self._recycling.reason(self.service.requests)
             if reason:
