@@ -147,6 +147,10 @@ class Connection(Wire, asyncio.Protocol):
         """The worker leaves: answer what is under way, then close."""
         raise NotImplementedError
 
+    def is_answering(self) -> bool:
+        """Whether nobody waits here for an answer to begin: one is being sent, or the connection is ending."""
+        raise NotImplementedError
+
     def cut(self) -> None:
         """The worker's time is up."""
         if self.service.forked:

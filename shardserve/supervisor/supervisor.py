@@ -129,7 +129,11 @@ class Supervisor:
                 self._on_ready(child, message["interface"])
             elif "failed" in message:
                 child.failure = message
-            elif "retire" in message and not self._stopping:
+            elif self._stopping:
+                pass  # what else it says is about its replacement
+            elif "streaming" in message:
+                self._reloads.left(child)
+            elif "retire" in message:
                 self._reloads.retire(child, message["retire"])
 
     def _on_ready(self, child: Child, interface: str) -> None:
@@ -181,7 +185,7 @@ class Supervisor:
         else:
             if how:
                 log.error("shard %d: worker %d, which was leaving, ended badly (%s)", shard.index, child.pid, how)
-            self._reloads.left(shard)
+            self._reloads.left(child)
 
     def _on_boot_failure(self, shard: Shard, child: Child, how: str) -> None:
         error = _failure_of(child, how)
@@ -200,7 +204,9 @@ class Supervisor:
     def _replace(self, shard: Shard) -> None:
         """Start a worker on the shard's listeners; it takes over from the current one, if any, once it is ready."""
         if len(shard.children()) == Board.LINES_PER_SHARD:
-            shard.retry_at = time.monotonic() + 1.0  # too many still leave
+            if shard.retry_at is None:
+                log.info("shard %d: %d workers still leave; the next waits for one", shard.index, len(shard.leaving))
+            shard.retry_at = time.monotonic() + 1.0
             return
         shard.retry_at = None
         config, generation = self._reloads.for_shard(shard)

@@ -32,6 +32,10 @@ _DESCRIPTORS_MAX = 250  # with one message; the kernel's own limit is 253
 #   adopt:   accept for shard N as well, until
 #   release: its own worker does
 #   log:     write the access log to this one
+# Worker to supervisor.
+#   ready, failed: how its start went
+#   retire:        it has a reason to be replaced
+#   streaming:     it drains, and nobody waits for an answer to begin: the next shard's turn may come
 Command = Literal["drain", "stop", "quit"]
 
 

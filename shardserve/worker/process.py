@@ -49,7 +49,7 @@ def run_worker(config: Config, place: Place, channel: Channel) -> int:
         loaded = load(config)
         for number in _GROUP_SIGNALS:  # again: the application may have taken them over
             signal.signal(number, _ignore)
-        worker = Worker(config, place, loaded, loop, lambda reason: channel.send({"retire": reason}))
+        worker = Worker(config, place, loaded, loop, channel.send)
         forks.worker = worker
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(_live(worker, channel))

@@ -25,6 +25,7 @@ from shardserve.net.board import Word, WorkerState
 from shardserve.net.listener import Listener
 from shardserve.worker.accept import Acceptor
 from shardserve.worker.forks import has_children
+from shardserve.worker.leaving import Leaving
 from shardserve.worker.loop import make_spawn
 from shardserve.worker.recycle import Recycling
 
@@ -63,9 +64,9 @@ class Worker:
         place: Place,
         loaded: LoadedApp,
         loop: asyncio.AbstractEventLoop,
-        retire: Callable[[str], None] | None = None,
+        say: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        """`retire` asks for a replacement and is given the reason; without it the worker never does."""
+        """`say` takes the words of channel.py: {"retire": reason}, {"streaming": True}."""
         self._config = config
         self._place = place
         self._loop = loop
@@ -94,7 +95,8 @@ class Worker:
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
         self._hurry: asyncio.Future[None] = loop.create_future()
         self._recycling = Recycling(config)
-        self._retire = retire
+        self._say = say
+        self._leaving: Leaving | None = None
         self._ask_after = 0.0
         self._tick_every = _TICK
         self._ticker: asyncio.TimerHandle | None = None
@@ -170,7 +172,7 @@ class Worker:
             acceptor.close()
         if self._opening:
             await asyncio.wait(self._opening)
-        await self._drain()
+        await self._drain(command)
         if self._lifespan is not None:
             await self._lifespan.shutdown(_QUICK if self._hurry.done() else _LIFESPAN_SHUTDOWN)
         if self._access is not None:
@@ -180,7 +182,10 @@ class Worker:
         if self._ticker is not None:
             self._ticker.cancel()
 
-    async def _drain(self) -> None:
+    async def _drain(self, command: Command) -> None:
+        say = self._say
+        streaming = (lambda: say({"streaming": True})) if say is not None and command == "drain" else None
+        self._leaving = Leaving(self.service, streaming)
         self._tick_every = _DRAIN_TICK
         self._tick()
         emptied = self.service.drain()
@@ -199,10 +204,12 @@ class Worker:
         self.service.tick()
         if not self.service.forked and has_children():
             self.service.forked = True
-        if self._retire is not None and self.service.now >= self._ask_after:
+        if self._leaving is not None:
+            self._leaving.tick()
+        elif self._say is not None and self.service.now >= self._ask_after:
             reason = self._recycling.reason(self.service.requests)
             if reason:
-                self._retire(reason)
+                self._say({"retire": reason})
                 self._ask_after = self.service.now + _ASK_AGAIN
 
 
