@@ -26,7 +26,7 @@ from shardserve.supervisor.shard import Shard
 from shardserve.supervisor.watch import Watch
 from shardserve.supervisor.watcher import fork_watcher
 from shardserve.worker.process import remove_pidfile, write_pidfile
-from shardserve.worker.worker import Place
+from shardserve.worker.worker import LEAVING_EXTRA, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from shardserve.net.listener import ShardGroup
     from shardserve.supervisor.signals import SignalQueue
 
-_KILL_AFTER = 8.0  # seconds beyond graceful-timeout: cancelled requests and the lifespan shutdown have theirs
 _QUICK = 2.5  # seconds a worker has to leave at once
 _DEVELOPER_WAITS = 2.0  # seconds a replaced worker has under --reload: an open page must not hold the next one up
 _FORK_AGAIN = 1.0  # seconds before another try where the system had no room for a process
@@ -258,7 +257,7 @@ class Supervisor:
 
     def _drain(self, child: Child) -> None:
         """A replacement serves: the worker answers what it has accepted and leaves."""
-        child.command("drain", time.monotonic() + self._reloads.config.graceful_timeout + _KILL_AFTER)
+        child.command("drain", time.monotonic() + self._reloads.config.graceful_timeout + LEAVING_EXTRA)
         if self._reloads.config.reload:
             child.deadline = time.monotonic() + _DEVELOPER_WAITS
 
@@ -271,7 +270,7 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children():
             if child.state == WorkerState.READY:
-                child.command("stop", now + self._reloads.config.graceful_timeout + _KILL_AFTER)
+                child.command("stop", now + self._reloads.config.graceful_timeout + LEAVING_EXTRA)
             elif child.state == WorkerState.BOOTING and child.shard not in waited_for:
                 child.command("stop", now + _IMPORTING)
             elif child.state == WorkerState.BOOTING:

@@ -11,11 +11,12 @@ import errno
 from typing import TYPE_CHECKING
 
 from shardserve.logs import log
+from shardserve.net.closing import blank
 
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from shardserve.http.service import Service
     from shardserve.net.listener import Listener
@@ -44,6 +45,7 @@ class Acceptor:
         self._opening = opening
         self._resume: asyncio.TimerHandle | None = None
         self._accepting = False
+        self._gone = False  # the listener has been let go
 
     def start(self) -> None:
         """Accept whenever a connection waits."""
@@ -64,6 +66,19 @@ class Acceptor:
         """Accept what waits in the queue now, at most `most` connections. For use after `stop`."""
         self._take(most)
 
+    def let_go(self, null: int) -> None:
+        """Take what waits and part with the listener now, from a signal handler: the loop may be busy for long.
+
+        `null` is a descriptor of /dev/null; what was taken is opened when the loop runs again.
+        """
+        if self._gone or self._socket.fileno() < 0:
+            return
+        self._gone = True
+        taken = list(self._waiting())
+        blank(self._socket.fileno(), null)
+        for sock in taken:
+            self._service.loop.call_soon_threadsafe(self._open, sock)
+
     def close(self) -> None:
         """Close this process's copy of the listener. For use after `stop`."""
         self._socket.close()
@@ -72,7 +87,19 @@ class Acceptor:
         """The listener's descriptor; -1 once closed."""
         return self._socket.fileno()
 
+    def _waiting(self) -> Iterator[socket.socket]:
+        """What waits in the queue, as far as there are descriptors for it."""
+        while True:
+            try:
+                yield self._socket.accept()[0]
+            except ConnectionAbortedError:
+                continue
+            except OSError:
+                return
+
     def _take(self, most: int) -> None:
+        if self._gone:
+            return
         for _ in range(most):
             try:
                 accepted, _ = self._socket.accept()

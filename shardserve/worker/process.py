@@ -21,9 +21,12 @@ from shardserve.logs import log
 from shardserve.worker.channel import Channel, failure
 from shardserve.worker.forks import Forks
 from shardserve.worker.loop import new_loop
+from shardserve.worker.orphan import die_with, let_go_with
 from shardserve.worker.worker import Place, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shardserve.config.settings import Config
 
 # Signals that may reach a whole process group. A worker is commanded over its channel instead, so that Ctrl-C or a
@@ -33,8 +36,11 @@ _OPEN_FILES_MAX = 1 << 20
 _SUPERVISOR_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
 
 
-def run_worker(config: Config, place: Place, channel: Channel) -> int:
-    """Be a worker process, just forked; returns its exit code. What went wrong at boot is also said on the channel."""
+def run_worker(config: Config, place: Place, channel: Channel, parent: int) -> int:
+    """Be a worker process, just forked by the process `parent`; returns its exit code.
+
+    What went wrong at boot is also said on the channel.
+    """
     for number in (*_GROUP_SIGNALS, *_SUPERVISOR_SIGNALS):
         # A function, not SIG_IGN: that would be inherited by what the application starts.
         signal.signal(number, _ignore)
@@ -43,6 +49,7 @@ def run_worker(config: Config, place: Place, channel: Channel) -> int:
         faulthandler.enable()  # a crash in C, and the SIGABRT of a hang, leave the stacks of all threads in the log
     try:
         drop_privileges(config)
+        die_with(parent)
         loop = new_loop(config.loop)
         forks = Forks(place, channel)
         asyncio.set_event_loop(loop)  # for applications that ask for the loop while they are imported
@@ -52,7 +59,7 @@ def run_worker(config: Config, place: Place, channel: Channel) -> int:
         worker = Worker(config, place, loaded, loop, channel.send)
         forks.worker = worker
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(_live(worker, channel))
+            runner.run(_live(worker, channel, lambda: let_go_with(parent, worker.let_go, config.graceful_timeout)))
     except ShardserveError as error:
         trace = error.trace if isinstance(error, AppError) else ""
         channel.send(failure(str(error), trace, error.exit_code))
@@ -126,7 +133,8 @@ def raise_open_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _live(worker: Worker, channel: Channel) -> None:
+async def _live(worker: Worker, channel: Channel, outlive: Callable[[], None]) -> None:
+    """Serve and obey; `outlive` has the end of the supervisor be survived, once there is something to finish."""
     loop = asyncio.get_running_loop()
 
     def obey() -> None:
@@ -151,6 +159,7 @@ async def _live(worker: Worker, channel: Channel) -> None:
     loop.add_signal_handler(signal.SIGTERM, channel.send, {"retire": "got SIGTERM"})
     if not await worker.start():
         return
+    outlive()
     channel.send({"ready": True, "interface": worker.interface})
     await worker.serve_until_left()
 

@@ -42,6 +42,7 @@ _DRAIN_TICK = 0.1  # the same while draining, when a deadline holds up a reload
 _LIFESPAN_SHUTDOWN = 5.0  # seconds an application has to shut down
 _ASK_AGAIN = 30.0  # seconds between askings to be replaced: a replacement may fail to start
 _QUICK = 1.0  # seconds the same has when the worker must leave at once, and that cancelled requests have to end
+LEAVING_EXTRA = 8.0  # seconds beyond graceful-timeout until a worker that leaves is killed: the above, and some
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,13 @@ class Worker:
 
     def _acceptors(self) -> list[Acceptor]:
         return [*self._own, *(acceptor for adopted in self._adopted.values() for acceptor in adopted)]
+
+    def let_go(self) -> None:
+        """Part with all listeners, from a signal handler; what waited on them is answered here."""
+        null = os.open(os.devnull, os.O_RDWR)
+        for acceptor in self._acceptors():
+            acceptor.let_go(null)
+        os.close(null)
 
     def log_to(self, descriptor: int) -> None:
         """Write the access log to this descriptor from now on."""
