@@ -1,4 +1,4 @@
-"""When the supervisor is killed: the kernel tells its workers, even one whose loop does not run, to let the listener go.
+"""When the supervisor is killed: the kernel tells its workers, even one whose loop does not run, and they let go.
 
 The end of the channel says the same, but only to a loop that runs. An orphan that held its listener would keep the port
 from the next start.
