@@ -124,16 +124,19 @@ class Service:
         if self._emptied is not None:
             self._check_empty()
 
-    def drain(self) -> asyncio.Future[None]:
-        """Begin to leave: every answer closes its connection, idle ones get a short linger.
-
-        The future is done once no connection is open and no application code runs. Nothing may be accepted any more.
-        """
+    def wind_down(self) -> None:
+        """Begin to leave: every answer closes its connection, idle ones get a short linger."""
+        if self.draining:
+            return
         self.draining = True
         self.board[Word.STATE] = WorkerState.DRAINING
         self.now = time.monotonic()
         for connection in list(self.connections):
             connection.drain()
+
+    def drain(self) -> asyncio.Future[None]:
+        """Wind down; done once no connection is open and no application code runs. Nothing may be accepted any more."""
+        self.wind_down()
         self._emptied = self.loop.create_future()
         self._check_empty()
         return self._emptied

@@ -266,6 +266,7 @@ class Supervisor:
         self._stopping = "stop"
         waited_for = {shard.index for shard in self.shards if self._is_waited_for(shard)}
         for group in self.groups:
+            group.remove_path()  # nobody finds a unix socket any more
             group.close()  # the workers hold theirs until they have taken what is queued
         now = time.monotonic()
         for child in self._children():

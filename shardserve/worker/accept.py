@@ -11,7 +11,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from shardserve.logs import log
-from shardserve.net.closing import blank
+from shardserve.net.closing import blank, open_door, shut_door
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,6 +46,8 @@ class Acceptor:
         self._resume: asyncio.TimerHandle | None = None
         self._accepting = False
         self._gone = False  # the listener has been let go
+        self._shut = False  # it lets nobody in any more
+        self._sharded = listener.sharded
 
     def start(self) -> None:
         """Accept whenever a connection waits."""
@@ -61,6 +63,14 @@ class Acceptor:
         if self._accepting:
             self._accepting = False
             self._service.loop.remove_reader(self._socket.fileno())
+
+    def shut(self) -> bool:
+        """Let nobody in any more, if the listener is our own (another's may be served again); returns whether it works.
+
+        Goes on accepting: handshakes that are under way may complete for a moment.
+        """
+        self._shut = self._sharded and shut_door(self._socket)
+        return self._shut
 
     def empty(self, most: int) -> None:
         """Accept what waits in the queue now, at most `most` connections. For use after `stop`."""
@@ -114,6 +124,8 @@ class Acceptor:
 
     def _open(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
+        if self._shut:
+            open_door(accepted)
         service = self._service
         task: asyncio.Task[object] = service.loop.create_task(
             service.loop.connect_accepted_socket(lambda: self._make_connection(service), accepted)

@@ -22,6 +22,7 @@ from shardserve.http.request import Limits
 from shardserve.http.service import Service, Timeouts
 from shardserve.logs import Sink, log
 from shardserve.net.board import Word, WorkerState
+from shardserve.net.closing import open_door
 from shardserve.net.listener import Listener
 from shardserve.worker.accept import Acceptor
 from shardserve.worker.forks import has_children
@@ -42,6 +43,7 @@ _DRAIN_TICK = 0.1  # the same while draining, when a deadline holds up a reload
 _LIFESPAN_SHUTDOWN = 5.0  # seconds an application has to shut down
 _ASK_AGAIN = 30.0  # seconds between askings to be replaced: a replacement may fail to start
 _QUICK = 1.0  # seconds the same has when the worker must leave at once, and that cancelled requests have to end
+_HANDSHAKE = 0.5  # seconds a handshake that is under way at the end has to complete: the round trip of a far client
 LEAVING_EXTRA = 8.0  # seconds beyond graceful-timeout until a worker that leaves is killed: the above, and some
 
 
@@ -171,6 +173,8 @@ class Worker:
     async def serve_until_left(self) -> None:
         """Serve until told to leave; return when everything has been answered or the graceful timeout is over."""
         command = await self.leaving
+        if command == "stop":
+            await self._shut_doors()
         for acceptor in self._acceptors():
             acceptor.stop()
             if command == "stop":
@@ -189,6 +193,15 @@ class Worker:
             self._pool.stop(_QUICK)
         if self._ticker is not None:
             self._ticker.cancel()
+
+    async def _shut_doors(self) -> None:
+        """The service ends: let nobody in any more, and let those in who are at the door."""
+        shut = [acceptor.shut() for acceptor in self._acceptors()]
+        self.service.wind_down()
+        if any(shut):
+            for connection in self.service.connections:  # one may have come in through a door that a sibling has shut
+                open_door(connection.transport.get_extra_info("socket"))
+            await asyncio.wait((self._hurry,), timeout=_HANDSHAKE)
 
     async def _drain(self, command: Command) -> None:
         say = self._say
