@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, cast
 
 from shardserve.http.exchange import Wire
+from shardserve.net.closing import end_stream
 
 if TYPE_CHECKING:
     from shardserve.http.exchange import Give
@@ -95,8 +96,18 @@ class Connection(Wire, asyncio.Protocol):
             # asyncio reads on in the context of this call, which may be an application's.
             self.service.context.copy().run(self.transport.resume_reading)
 
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once it is closed."""
+        sock = self.transport.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
+
     def close(self) -> None:
         """Send what is buffered, then close."""
+        if self.service.forked and not self.lingering:
+            if self.transport.get_write_buffer_size() and self.transport.can_write_eof():
+                self.linger()  # its end has to wait for what is buffered
+                return
+            end_stream(self.fileno())
         self.transport.close()
         self._watch_writing()
 
@@ -139,11 +150,11 @@ class Connection(Wire, asyncio.Protocol):
         """The deadline has passed."""
         if self._waits_for_client():
             if self._has_stalled():
-                self.transport.abort()
+                self.cut()
             else:
                 self.deadline = self.service.now + 1.0
         elif self.lingering or self.transport.is_closing():
-            self.transport.abort()
+            self.transport.abort()  # its stream has been ended
         else:
             self.deadline = NEVER
             self.expire_reading()
@@ -156,8 +167,14 @@ class Connection(Wire, asyncio.Protocol):
         """The worker leaves: answer what is under way, then close."""
         raise NotImplementedError
 
+    def is_answering(self) -> bool:
+        """Whether nobody waits here for an answer to begin: one is being sent, or the connection is ending."""
+        raise NotImplementedError
+
     def cut(self) -> None:
         """The worker's time is up."""
+        if self.service.forked:
+            end_stream(self.fileno())
         self.transport.abort()
 
     # A client that does not read

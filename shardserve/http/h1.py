@@ -362,6 +362,12 @@ class H1Connection(H1Writing):
         if self._pace is not None and (fault := self._pace.fault(service.now, self._reading, service.timeouts)):
             self._refuse(ProtocolError(408, fault))
 
+    def is_answering(self) -> bool:
+        """See Connection.is_answering."""
+        if self._exchange is not None:
+            return self._framing != TO_COME
+        return self._state == CLOSED or self.transport.get_write_buffer_size() > 0
+
     def drain(self) -> None:
         """See Connection.drain: with no request under way, give the connection on.
 

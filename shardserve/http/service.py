@@ -52,6 +52,7 @@ class Service:
         "context",
         "date",
         "draining",
+        "forked",
         "give_idle",
         "give_on",
         "keep_alive",
@@ -98,6 +99,7 @@ class Service:
         self.access = access
         self.requests = 0
         self.draining = False
+        self.forked = False  # processes that the application has started may hold copies of connections
         self._emptied: asyncio.Future[None] | None = None
         # Where callbacks run that must not see an application's context variables.
         self.context = contextvars.copy_context()
@@ -146,21 +148,24 @@ class Service:
         if self._emptied is not None:
             self._check_empty()
 
-    def drain(self, give_on: Give | None = None) -> asyncio.Future[None]:
-        """Begin to leave: connections are given on as they become idle; without `give_on` every answer closes its own.
-
-        The future is done once no connection is open and no application code runs. Nothing may be accepted any more.
-        """
+    def wind_down(self, give_on: Give | None = None) -> None:
+        """Begin to leave: idle connections are given on; without `give_on` every answer closes its own."""
+        if self.draining:
+            return
         self.draining = True
         self.give_on, self.give_idle, self.ask_for_work = give_on, None, None
         if give_on is None:
             self.keep_alive = 0
-        else:
-            self.load = unshared_line()  # the shard's is the replacement's now
+            self.load[Load.FREE] = self.load[Load.WAITING] = 0
+        self.load = unshared_line()  # the shard's is the replacement's, if there is one
         self.board[Word.STATE] = WorkerState.DRAINING
         self.now = time.monotonic()
         for connection in list(self.connections):
             connection.drain()
+
+    def drain(self, give_on: Give | None = None) -> asyncio.Future[None]:
+        """Wind down; done once no connection is open and no application code runs. Nothing may be accepted any more."""
+        self.wind_down(give_on)
         self._emptied = self.loop.create_future()
         self._check_empty()
         return self._emptied

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from shardserve.config.settings import Config
     from shardserve.worker.channel import Command
-    from shardserve.worker.worker import Place
+    from shardserve.worker.place import Place
 
 
 _ABORT_GRACE = 1.0  # seconds that a hung worker has to show its stacks
@@ -82,6 +82,7 @@ class Child:
 def fork_worker(config: Config, place: Place, leave_behind: Callable[[], None]) -> Child:
     """Fork a worker for `place`. `leave_behind` runs in the child and closes what is the supervisor's alone."""
     ours, theirs = Channel.pair()
+    parent = os.getpid()
     # A signal between the fork and the child's own handlers would be written to the supervisor's queue.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -93,7 +94,7 @@ def fork_worker(config: Config, place: Place, leave_behind: Callable[[], None]) 
                 ours.close()
                 leave_behind()
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                code = run_worker(config, place, theirs)
+                code = run_worker(config, place, theirs, parent)
             except BaseException:  # the last frame of the process: whatever comes here ends it, and is shown
                 traceback.print_exc()
             finally:

@@ -54,6 +54,7 @@ class Reloads:
         self._next: Config | None = None  # the configuration of the reload under way
         self._proven = False  # one of its workers has become ready
         self._to_do: deque[int] = deque()  # shards it has not finished with; the first is being replaced
+        self._awaited: Child | None = None  # the worker that has to leave before the next shard's turn
         self._asked_again = False
         self._retiring: list[tuple[Child, str]] = []  # workers that asked to be replaced during a reload
         self._last_trace = ""
@@ -112,7 +113,7 @@ class Reloads:
         if self._next is not None and not self._proven:
             self._sharding.take_back(self._added)
         self._added = []
-        self._next = None
+        self._next = self._awaited = None
         self._to_do.clear()
         retiring, self._retiring = self._retiring, []
         for child, reason in retiring:
@@ -128,14 +129,17 @@ class Reloads:
         if self._next is not None and child.generation == self._latest:
             self._proven = True
             self.config, self.generation = self._next, self._latest
-            if replaced is None and self._is_turn_of(self._shards[child.shard]):
-                self._advance()
+            if self._is_turn_of(self._shards[child.shard]):
+                self._awaited = replaced
+                if replaced is None:
+                    self._advance()
 
-    def left(self, shard: Shard) -> None:
-        """A worker that was leaving has left: with it, the shard's turn is over."""
-        current = shard.current
-        if self._is_turn_of(shard) and current is not None and current.generation == self._latest:
-            self._advance()
+    def left(self, child: Child) -> None:
+        """A worker that was leaving has left, or has only streams left: with it, the shard's turn is over."""
+        if child is self._awaited:
+            self._awaited = None
+            if self._shards[child.shard].current is not None:  # else once the shard has somebody
+                self._advance()
 
     def failed_to_boot(self, shard: Shard, child: Child, error: AppError) -> bool:
         """A worker did not become ready. Returns whether that was the reload's business and has been dealt with."""
@@ -177,12 +181,11 @@ class Reloads:
         worker = next((shard.current for shard in self._shards if shard.current is not None), None)
         for group in self._sharding.removed:
             log.info("no longer listening on %s", group.address.url)
+            group.remove_path()  # nobody finds a unix socket any more
             if worker is not None:
                 worker.channel.send({"command": "inherit"}, group.sockets)
         close_all(self._sharding.removed)
         self._sharding.removed.clear()
-        if worker is not None:
-            worker.channel.send({"command": "close"})
 
     def _is_turn_of(self, shard: Shard) -> bool:
         return bool(self._to_do) and self._to_do[0] == shard.index

@@ -9,7 +9,7 @@ from shardserve.net.inbox import Inbox
 from shardserve.net.listener import bind_all, close_all
 from shardserve.net.loads import CAPACITY
 from shardserve.net.steering import choose_steering
-from shardserve.worker.worker import Place, Siblings
+from shardserve.worker.place import Place, Siblings
 
 if TYPE_CHECKING:
     import socket

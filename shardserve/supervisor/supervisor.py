@@ -27,6 +27,7 @@ from shardserve.supervisor.shard import Shard
 from shardserve.supervisor.watch import Watch
 from shardserve.supervisor.watcher import fork_watcher
 from shardserve.worker.process import remove_pidfile, write_pidfile
+from shardserve.worker.worker import LEAVING_EXTRA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from shardserve.supervisor.sharding import Sharding
     from shardserve.supervisor.signals import SignalQueue
 
-_KILL_AFTER = 8.0  # seconds beyond graceful-timeout: cancelled requests and the lifespan shutdown have theirs
 _QUICK = 2.5  # seconds a worker has to leave at once
 _DEVELOPER_WAITS = 2.0  # seconds a replaced worker has under --reload: an open page must not hold the next one up
 _FORK_AGAIN = 1.0  # seconds before another try where the system had no room for a process
@@ -125,7 +125,11 @@ class Supervisor:
                 self._on_ready(child, message["interface"])
             elif "failed" in message:
                 child.failure = message
-            elif "retire" in message and not self._stopping:
+            elif self._stopping:
+                pass  # what else it says is about its replacement
+            elif "streaming" in message:
+                self._reloads.left(child)
+            elif "retire" in message:
                 self._reloads.retire(child, message["retire"])
 
     def _on_ready(self, child: Child, interface: str) -> None:
@@ -178,7 +182,7 @@ class Supervisor:
         else:
             if how:
                 log.error("shard %d: worker %d, which was leaving, ended badly (%s)", shard.index, child.pid, how)
-            self._reloads.left(shard)
+            self._reloads.left(child)
 
     def _on_boot_failure(self, shard: Shard, child: Child, how: str) -> None:
         error = _failure_of(child, how)
@@ -197,7 +201,9 @@ class Supervisor:
     def _replace(self, shard: Shard) -> None:
         """Start a worker on the shard's listeners; it takes over from the current one, if any, once it is ready."""
         if len(shard.children()) == Board.LINES_PER_SHARD:
-            shard.retry_at = time.monotonic() + 1.0  # too many still leave
+            if shard.retry_at is None:
+                log.info("shard %d: %d workers still leave; the next waits for one", shard.index, len(shard.leaving))
+            shard.retry_at = time.monotonic() + 1.0
             return
         shard.retry_at = None
         config, generation = self._reloads.for_shard(shard)
@@ -280,7 +286,7 @@ class Supervisor:
 
     def _drain(self, child: Child) -> None:
         """A replacement serves: the worker answers what it has accepted and leaves."""
-        child.command("drain", time.monotonic() + self._reloads.config.graceful_timeout + _KILL_AFTER)
+        child.command("drain", time.monotonic() + self._reloads.config.graceful_timeout + LEAVING_EXTRA)
         if self._reloads.config.reload:
             child.deadline = time.monotonic() + _DEVELOPER_WAITS
 
@@ -289,11 +295,12 @@ class Supervisor:
         self._stopping = "stop"
         waited_for = {shard.index for shard in self.shards if self._is_waited_for(shard)}
         for group in (*self.sharding.groups, *self.sharding.removed):
+            group.remove_path()  # nobody finds a unix socket any more
             group.close()  # the workers hold theirs until they have taken what is queued
         now = time.monotonic()
         for child in self._children():
             if child.state == WorkerState.READY:
-                child.command("stop", now + self._reloads.config.graceful_timeout + _KILL_AFTER)
+                child.command("stop", now + self._reloads.config.graceful_timeout + LEAVING_EXTRA)
             elif child.state == WorkerState.BOOTING and child.shard not in waited_for:
                 child.command("stop", now + _IMPORTING)
             elif child.state == WorkerState.BOOTING:

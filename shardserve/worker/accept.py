@@ -12,11 +12,12 @@ import errno
 from typing import TYPE_CHECKING
 
 from shardserve.logs import log
+from shardserve.net.closing import blank, open_door, shut_door
 from shardserve.net.loads import Load
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from shardserve.http.service import Service
     from shardserve.net.listener import Listener
@@ -35,7 +36,7 @@ class Opening:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: dict[asyncio.Task[object], socket.socket] = {}
 
     def open(self, accepted: socket.socket, make_connection: Make) -> None:
         """Begin to serve a socket; `make_connection` makes its protocol."""
@@ -46,7 +47,7 @@ class Opening:
         task: asyncio.Task[object] = service.loop.create_task(
             service.loop.connect_accepted_socket(lambda: make_connection(service), accepted)
         )
-        self._tasks.add(task)
+        self._tasks[task] = accepted
         task.add_done_callback(self._opened)
 
     async def done(self) -> None:
@@ -54,8 +55,12 @@ class Opening:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    def descriptors(self) -> Iterator[int]:
+        """Of what has been accepted and is not known to the service yet."""
+        yield from (sock.fileno() for sock in self._tasks.values())
+
     def _opened(self, task: asyncio.Task[object]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         self._service.opening -= 1
         self._service.count()
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -88,6 +93,9 @@ class Acceptor:
         self._resume: asyncio.TimerHandle | None = None
         self._accepting = False
         self._held_back = False
+        self._gone = False  # the listener has been let go
+        self._shut = False  # it lets nobody in any more
+        self._sharded = listener.sharded
 
     def start(self) -> None:
         """Accept whenever a connection waits."""
@@ -104,9 +112,30 @@ class Acceptor:
             self._accepting = False
             self._service.loop.remove_reader(self._socket.fileno())
 
+    def shut(self) -> bool:
+        """Let nobody in any more, if the listener is our own (another's may be served again); returns whether it works.
+
+        Goes on accepting: handshakes that are under way may complete for a moment.
+        """
+        self._shut = self._sharded and shut_door(self._socket)
+        return self._shut
+
     def empty(self, most: int) -> None:
         """Accept what waits in the queue now, at most `most` connections. For use after `stop`."""
         self._take(most)
+
+    def let_go(self, null: int) -> None:
+        """Take what waits and part with the listener now, from a signal handler: the loop may be busy for long.
+
+        `null` is a descriptor of /dev/null; what was taken is opened when the loop runs again.
+        """
+        if self._gone or self._socket.fileno() < 0:
+            return
+        self._gone = True
+        taken = list(self._waiting())
+        blank(self._socket.fileno(), null)
+        for sock in taken:
+            self._service.loop.call_soon_threadsafe(self._open, sock)
 
     def close(self) -> None:
         """Close this process's copy of the listener. For use after `stop`."""
@@ -124,7 +153,23 @@ class Acceptor:
         if self._accepted is not None:
             self._accepted()
 
+    def fileno(self) -> int:
+        """The listener's descriptor; -1 once closed."""
+        return self._socket.fileno()
+
+    def _waiting(self) -> Iterator[socket.socket]:
+        """What waits in the queue, as far as there are descriptors for it."""
+        while True:
+            try:
+                yield self._socket.accept()[0]
+            except ConnectionAbortedError:
+                continue
+            except OSError:
+                return
+
     def _take(self, most: int) -> None:
+        if self._gone:
+            return
         for _ in range(most):
             try:
                 accepted, _ = self._socket.accept()
@@ -136,7 +181,12 @@ class Acceptor:
                     self._pause(error)
                     return
                 continue  # the client gave up while it waited (accept(2): ECONNABORTED and network errors)
-            self._opening.open(accepted, self._make_connection)
+            self._open(accepted)
+
+    def _open(self, accepted: socket.socket) -> None:
+        if self._shut:
+            open_door(accepted)
+        self._opening.open(accepted, self._make_connection)
 
     def _pause(self, error: OSError) -> None:
         """Give open connections time to close: accepting again at once would only spin."""

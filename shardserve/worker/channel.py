@@ -31,10 +31,13 @@ _DESCRIPTORS_MAX = 250  # with one message; the kernel's own limit is 253
 # and, with descriptors:
 #   adopt:   accept for shard N as well, from its inbox and its listeners, until
 #   release: its own worker does
-#   inherit: accept from these as well: the service gives their address up, and closes its own copies before
-#   close:   take what is queued there and close them
+#   inherit: answer what is queued on these, whose address the service gives up, and close them
 #   meet:    there is one shard more, with this inbox to put into
 #   log:     write the access log to this one
+# Worker to supervisor.
+#   ready, failed: how its start went
+#   retire:        it has a reason to be replaced
+#   streaming:     it drains, and nobody waits for an answer to begin: the next shard's turn may come
 Command = Literal["drain", "stop", "quit"]
 
 

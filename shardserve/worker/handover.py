@@ -15,7 +15,7 @@ from shardserve.net.inbox import GIVEN, PUSHED, WANTED, put, take
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from shardserve.gateway.wsgi import WsgiGateway
     from shardserve.http.exchange import Give
@@ -59,6 +59,11 @@ class Handover:
         if reading is not None:
             self._service.loop.remove_reader(reading.fileno())
             reading.close()
+
+    def descriptors(self) -> Iterator[int]:
+        """Of all inboxes' ends."""
+        yield from (reading.fileno() for reading in self._reading.values())
+        yield from (writing.fileno() for writing in self.writing)
 
     def close(self) -> None:
         """Stop reading everywhere."""

@@ -19,8 +19,9 @@ from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
 from shardserve.net.board import Board
 from shardserve.net.listener import ShardGroup, bind_all, close_all
 from shardserve.worker.loop import new_loop
+from shardserve.worker.place import Place
 from shardserve.worker.process import raise_open_file_limit, remove_pidfile, write_pidfile
-from shardserve.worker.worker import Place, Worker
+from shardserve.worker.worker import Worker
 
 if TYPE_CHECKING:
     from shardserve.config.settings import Config

@@ -19,11 +19,16 @@ from shardserve.errors import EXIT_OK, AppError, ConfigError, ShardserveError
 from shardserve.gateway.loader import load
 from shardserve.logs import log
 from shardserve.worker.channel import Channel, failure
+from shardserve.worker.forks import Forks
 from shardserve.worker.loop import new_loop
-from shardserve.worker.worker import Place, Worker
+from shardserve.worker.orphan import die_with, let_go_with
+from shardserve.worker.worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shardserve.config.settings import Config
+    from shardserve.worker.place import Place
 
 # Signals that may reach a whole process group. A worker is commanded over its channel instead, so that Ctrl-C or a
 # service manager's stop is one stop: these do nothing, and TERM asks the supervisor for a replacement.
@@ -32,8 +37,11 @@ _OPEN_FILES_MAX = 1 << 20
 _SUPERVISOR_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
 
 
-def run_worker(config: Config, place: Place, channel: Channel) -> int:
-    """Be a worker process, just forked; returns its exit code. What went wrong at boot is also said on the channel."""
+def run_worker(config: Config, place: Place, channel: Channel, parent: int) -> int:
+    """Be a worker process, just forked by the process `parent`; returns its exit code.
+
+    What went wrong at boot is also said on the channel.
+    """
     for number in (*_GROUP_SIGNALS, *_SUPERVISOR_SIGNALS):
         # A function, not SIG_IGN: that would be inherited by what the application starts.
         signal.signal(number, _ignore)
@@ -42,14 +50,18 @@ def run_worker(config: Config, place: Place, channel: Channel) -> int:
         faulthandler.enable()  # a crash in C, and the SIGABRT of a hang, leave the stacks of all threads in the log
     try:
         drop_privileges(config)
+        die_with(parent)
         loop = new_loop(config.loop)
+        forks = Forks(place, channel)
         asyncio.set_event_loop(loop)  # for applications that ask for the loop while they are imported
         loaded = load(config)
         for number in _GROUP_SIGNALS:  # again: the application may have taken them over
             signal.signal(number, _ignore)
-        worker = Worker(config, place, loaded, loop, lambda reason: channel.send({"retire": reason}))
+        worker = Worker(config, place, loaded, loop, channel.send)
+        forks.worker = worker
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(_live(worker, channel))
+            let_go = worker.listening.let_go
+            runner.run(_live(worker, channel, lambda: let_go_with(parent, let_go, config.graceful_timeout)))
     except ShardserveError as error:
         trace = error.trace if isinstance(error, AppError) else ""
         channel.send(failure(str(error), trace, error.exit_code))
@@ -123,7 +135,8 @@ def raise_open_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _live(worker: Worker, channel: Channel) -> None:
+async def _live(worker: Worker, channel: Channel, outlive: Callable[[], None]) -> None:
+    """Serve and obey; `outlive` has the end of the supervisor be survived, once there is something to finish."""
     loop = asyncio.get_running_loop()
 
     def obey() -> None:
@@ -136,17 +149,15 @@ async def _live(worker: Worker, channel: Channel) -> None:
         for message in messages:
             command = message["command"]
             if command == "adopt":
-                worker.adopt(message["shard"], [socket.socket(fileno=one) for one in message["descriptors"]])
+                worker.listening.adopt(message["shard"], [socket.socket(fileno=one) for one in message["descriptors"]])
             elif command == "inherit":
-                worker.inherit([socket.socket(fileno=one) for one in message["descriptors"]])
-            elif command == "close":
-                worker.close_inherited()
+                worker.listening.inherit([socket.socket(fileno=one) for one in message["descriptors"]])
             elif command == "meet":
-                worker.meet(message["shard"], socket.socket(fileno=message["descriptors"][0]))
+                worker.listening.meet(message["shard"], socket.socket(fileno=message["descriptors"][0]))
             elif command == "log":
                 worker.log_to(message["descriptors"][0])
             elif command == "release":
-                worker.release(message["shard"])
+                worker.listening.release(message["shard"])
             else:
                 worker.leave(command)
 
@@ -154,6 +165,7 @@ async def _live(worker: Worker, channel: Channel) -> None:
     loop.add_signal_handler(signal.SIGTERM, channel.send, {"retire": "got SIGTERM"})
     if not await worker.start():
         return
+    outlive()
     channel.send({"ready": True, "interface": worker.interface})
     await worker.serve_until_left()
 

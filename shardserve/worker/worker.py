@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shardserve.gateway.asgi import AsgiGateway
@@ -17,60 +15,32 @@ from shardserve.gateway.target import TrustedProxies
 from shardserve.gateway.threads import ThreadPool
 from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway
 from shardserve.http.access import AccessLog, open_sink
-from shardserve.http.h1 import H1Connection
 from shardserve.http.lifetime import Lifetime
 from shardserve.http.parsers import make_parser
 from shardserve.http.request import Limits
 from shardserve.http.service import Service, Timeouts
 from shardserve.logs import Sink, log
 from shardserve.net.board import Word, WorkerState
-from shardserve.net.listener import Listener
-from shardserve.worker.accept import Acceptor, Opening
-from shardserve.worker.handover import Handover
+from shardserve.worker.forks import has_children
+from shardserve.worker.leaving import Leaving
+from shardserve.worker.listening import HANDSHAKE, Listening
 from shardserve.worker.loop import make_spawn
 from shardserve.worker.recycle import Recycling
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from shardserve.config.settings import Config
     from shardserve.gateway.loader import LoadedApp
-    from shardserve.http.exchange import Give
-    from shardserve.net.loads import Loads
-    from shardserve.net.steering import Table
     from shardserve.worker.channel import Command
+    from shardserve.worker.place import Place
 
 _TICK = 1.0  # seconds between looks at deadlines
 _DRAIN_TICK = 0.1  # the same while draining, when a deadline holds up a reload
 _LIFESPAN_SHUTDOWN = 5.0  # seconds an application has to shut down
 _ASK_AGAIN = 30.0  # seconds between askings to be replaced: a replacement may fail to start
 _QUICK = 1.0  # seconds the same has when the worker must leave at once, and that cancelled requests have to end
-
-
-@dataclass(frozen=True, slots=True)
-class Siblings:
-    """What the workers of all shards share: their loads, the table where that is how they are steered, the inboxes.
-
-    `reading` is the own inbox's end to take from, `writing` are the ends to put into of each shard's.
-    """
-
-    loads: Loads
-    table: Table | None
-    reading: socket.socket
-    writing: list[socket.socket]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a worker stands: its shard (0-based) and generation, its listeners, its line of the board."""
-
-    shard: int
-    generation: int
-    listeners: Sequence[Listener]
-    board: memoryview
-    access: Sink | None = None  # opened before privileges are dropped
-    siblings: Siblings | None = None  # None: there never are any
+LEAVING_EXTRA = 8.0  # seconds beyond graceful-timeout until a worker that leaves is killed: the above, and some
 
 
 class Worker:
@@ -82,9 +52,9 @@ class Worker:
         place: Place,
         loaded: LoadedApp,
         loop: asyncio.AbstractEventLoop,
-        retire: Callable[[str], None] | None = None,
+        say: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        """`retire` asks for a replacement and is given the reason; without it the worker never does."""
+        """`say` takes the words of channel.py: {"retire": reason}, {"streaming": True}."""
         self._config = config
         self._place = place
         self._loop = loop
@@ -104,7 +74,6 @@ class Worker:
         self._access = None
         if config.access_logfile:
             self._access = AccessLog(loop, place.access or open_sink(config.access_logfile), config.access_logformat)
-        siblings = place.siblings
         self.service = Service(
             loop,
             make_parser(config.http),
@@ -113,21 +82,16 @@ class Worker:
             _limits(config),
             _timeouts(config),
             self._access,
-            siblings.loads.line(place.shard) if siblings is not None else None,
+            place.siblings.loads.line(place.shard) if place.siblings is not None else None,
             _lifetime(config),
         )
-        self._opening = Opening(self.service)
-        self._handover: Handover | None = None
-        if siblings is not None:
-            self._handover = Handover(self.service, self._opening, place.shard, siblings.loads, siblings.writing)
         self._gateway = gateway
-        self._own = [self._acceptor(listener) for listener in place.listeners]
-        self._adopted: dict[int, list[Acceptor]] = {}  # of shards that have no worker now
-        self._inherited: list[Acceptor] = []  # of addresses that are given up
+        self.listening = Listening(self.service, place, config.backlog)
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
         self._hurry: asyncio.Future[None] = loop.create_future()
         self._recycling = Recycling(config)
-        self._retire = retire
+        self._say = say
+        self._leaving: Leaving | None = None
         self._ask_after = 0.0
         self._tick_every = _TICK
         self._ticker: asyncio.TimerHandle | None = None
@@ -142,12 +106,9 @@ class Worker:
                 return False
             starting.result()
         self._tick()
-        for acceptor in self._own:
-            acceptor.start()
-        if self._handover is not None and self._place.siblings is not None:
-            self._handover.read(self._place.shard, self._place.siblings.reading)
-            if isinstance(self._gateway, WsgiGateway):
-                self._handover.share_work(self._gateway)
+        self.listening.start()
+        if isinstance(self._gateway, WsgiGateway) and self.listening.handover is not None:
+            self.listening.handover.share_work(self._gateway)
         self._place.board[Word.STATE] = WorkerState.READY
         return True
 
@@ -158,21 +119,6 @@ class Worker:
         if command == "quit" and not self._hurry.done():
             self._hurry.set_result(None)
 
-    def adopt(self, shard: int, sockets: Sequence[socket.socket]) -> None:
-        """Accept for a shard that has no worker now, from copies of its inbox and its listeners, in this order."""
-        if self.leaving.done():
-            for sock in sockets:
-                sock.close()  # the supervisor finds another
-            return
-        self.release(shard)
-        inbox, *listeners = sockets
-        if self._handover is not None:
-            self._handover.read(shard, inbox)
-        adopted = [self._acceptor(Listener(sock, sharded=True)) for sock in listeners]
-        for acceptor in adopted:
-            acceptor.start()
-        self._adopted[shard] = adopted
-
     def log_to(self, descriptor: int) -> None:
         """Write the access log to this descriptor from now on."""
         if self._access is None:
@@ -180,64 +126,13 @@ class Worker:
         else:
             self._access.write_to(Sink(descriptor))
 
-    def release(self, shard: int) -> None:
-        """The shard has a worker of its own again; what was accepted for it stays here."""
-        if self._handover is not None:
-            self._handover.stop_reading(shard)
-        for acceptor in self._adopted.pop(shard, ()):
-            acceptor.stop()
-            acceptor.close()
-
-    def inherit(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept from listeners that the service gives up, as the last one that does."""
-        self._inherited += [self._acceptor(Listener(sock, sharded=True)) for sock in sockets]
-        for acceptor in self._inherited:
-            acceptor.start()
-
-    def close_inherited(self) -> None:
-        """Nobody else holds the inherited listeners any more: take what is queued, and close them."""
-        for acceptor in self._inherited:
-            acceptor.stop()
-            acceptor.empty(self._config.backlog + 1)
-            acceptor.close()
-        self._inherited.clear()
-
-    def meet(self, shard: int, writing: socket.socket) -> None:
-        """There is one shard more, with this end of its inbox to put into."""
-        if self._handover is None or shard != len(self._handover.writing):
-            writing.close()
-        else:
-            self._handover.writing.append(writing)
-
-    def _acceptor(self, listener: Listener) -> Acceptor:
-        siblings = self._place.siblings
-        gate = accepted = None
-        if siblings is not None:
-            gate = partial(siblings.loads.is_above_least, self._place.shard)
-            accepted = siblings.table.aim if siblings.table is not None else None
-        return Acceptor(self.service, self._opening, listener, H1Connection, gate=gate, accepted=accepted)
-
     async def serve_until_left(self) -> None:
         """Serve until told to leave; return when everything has been answered or the graceful timeout is over."""
         command = await self.leaving
-        acceptors = [*self._own, *(acceptor for adopted in self._adopted.values() for acceptor in adopted)]
-        self._adopted.clear()
-        self.close_inherited()
-        for acceptor in acceptors:
-            acceptor.stop()
-            if command == "stop":
-                acceptor.empty(self._config.backlog + 1)
-            # At "stop" this is the real end of the listener: the kernel refuses from here on. At "drain" others hold
-            # it, and a copy kept here would keep a socket open that nobody accepts from, should the service end now.
-            acceptor.close()
-        replaced = command == "drain" and self._handover is not None
-        if self._handover is not None:
-            if replaced:
-                self._handover.close()  # the replacement reads it
-            else:
-                self._handover.empty()
-        await self._opening.done()
-        await self._drain(self._handover.give_on if replaced and self._handover is not None else None)
+        if command == "stop":
+            await self._shut_doors()
+        await self.listening.end(replaced=command == "drain")
+        await self._drain(command)
         if self._lifespan is not None:
             await self._lifespan.shutdown(_QUICK if self._hurry.done() else _LIFESPAN_SHUTDOWN)
         if self._access is not None:
@@ -247,10 +142,20 @@ class Worker:
         if self._ticker is not None:
             self._ticker.cancel()
 
-    async def _drain(self, give_on: Give | None) -> None:
+    async def _shut_doors(self) -> None:
+        """The service ends: let nobody in any more, and let those in who are at the door."""
+        self.service.wind_down()
+        if self.listening.shut():
+            await asyncio.wait((self._hurry,), timeout=HANDSHAKE)
+
+    async def _drain(self, command: Command) -> None:
+        say = self._say
+        streaming = (lambda: say({"streaming": True})) if say is not None and command == "drain" else None
+        self._leaving = Leaving(self.service, streaming)
         self._tick_every = _DRAIN_TICK
         self._tick()
-        emptied = self.service.drain(give_on)
+        handover = self.listening.handover
+        emptied = self.service.drain(handover.give_on if handover is not None and command == "drain" else None)
         timeout = self._config.graceful_timeout
         await asyncio.wait((emptied, self._hurry), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not emptied.done():
@@ -264,12 +169,16 @@ class Worker:
             self._ticker.cancel()
         self._ticker = self._loop.call_later(self._tick_every, self._tick)
         self.service.tick()
-        if isinstance(self._gateway, WsgiGateway) and not self.leaving.done():
+        if isinstance(self._gateway, WsgiGateway):
             self._gateway.look_for_work(self.service)
-        if self._retire is not None and self.service.now >= self._ask_after:
+        if not self.service.forked and has_children():
+            self.service.forked = True
+        if self._leaving is not None:
+            self._leaving.tick()
+        elif self._say is not None and self.service.now >= self._ask_after:
             reason = self._recycling.reason(self.service.requests)
             if reason:
-                self._retire(reason)
+                self._say({"retire": reason})
                 self._ask_after = self.service.now + _ASK_AGAIN
 
 

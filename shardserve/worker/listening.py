@@ -1,0 +1,148 @@
+"""How connections come to one worker: from its listeners, from those of shards it stands in for, and from inboxes."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shardserve.http.h1 import H1Connection
+from shardserve.net.closing import open_door
+from shardserve.net.listener import Listener
+from shardserve.worker.accept import Acceptor, Opening
+from shardserve.worker.handover import Handover
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator, Sequence
+
+    from shardserve.http.service import Service
+    from shardserve.worker.place import Place
+
+
+HANDSHAKE = 0.5  # seconds a handshake that is under way at the end has to complete: the round trip of a far client
+
+
+class Listening:
+    """All of it. `handover` is None where a worker never has siblings."""
+
+    def __init__(self, service: Service, place: Place, backlog: int) -> None:
+        """`backlog` is the most connections that one listener's queue holds."""
+        self._service = service
+        self._place = place
+        self._most = backlog + 1
+        self._opening = Opening(service)
+        self._own = [self._acceptor(listener) for listener in place.listeners]
+        self._adopted: dict[int, list[Acceptor]] = {}  # of shards that have no worker now
+        self._inherited: list[Acceptor] = []  # of addresses that are given up
+        self._over = False
+        self.handover: Handover | None = None
+        if (siblings := place.siblings) is not None:
+            self.handover = Handover(service, self._opening, place.shard, siblings.loads, siblings.writing)
+
+    def start(self) -> None:
+        """Take connections from now on."""
+        for acceptor in self._own:
+            acceptor.start()
+        if self.handover is not None and self._place.siblings is not None:
+            self.handover.read(self._place.shard, self._place.siblings.reading)
+
+    def adopt(self, shard: int, sockets: Sequence[socket.socket]) -> None:
+        """Stand in for a shard that has no worker now: `sockets` are its inbox and its listeners."""
+        if self._over or self.handover is None:
+            for sock in sockets:
+                sock.close()  # the supervisor finds another
+            return
+        self.release(shard)
+        inbox, *listeners = sockets
+        self.handover.read(shard, inbox)
+        self._adopted[shard] = adopted = [self._acceptor(Listener(sock, sharded=True)) for sock in listeners]
+        for acceptor in adopted:
+            acceptor.start()
+
+    def release(self, shard: int) -> None:
+        """The shard has a worker of its own again; what was accepted for it stays here."""
+        if self.handover is not None:
+            self.handover.stop_reading(shard)
+        for acceptor in self._adopted.pop(shard, ()):
+            acceptor.stop()
+            acceptor.close()
+
+    def inherit(self, sockets: Sequence[socket.socket]) -> None:
+        """Answer what waits on listeners that the service gives up, let nobody else in, and close them."""
+        for sock in sockets:
+            acceptor = self._acceptor(Listener(sock, sharded=True))
+            acceptor.shut()
+            acceptor.start()
+            self._inherited.append(acceptor)
+        self._service.loop.call_later(HANDSHAKE, self._close_inherited)
+
+    def _close_inherited(self) -> None:
+        for acceptor in self._inherited:
+            acceptor.stop()
+            acceptor.empty(self._most)
+            acceptor.close()
+        self._inherited.clear()
+
+    def meet(self, shard: int, writing: socket.socket) -> None:
+        """There is one shard more, with this end of its inbox to put into."""
+        if self.handover is None or shard != len(self.handover.writing):
+            writing.close()
+        else:
+            self.handover.writing.append(writing)
+
+    # The end
+
+    def shut(self) -> bool:
+        """The service ends: let nobody in any more; returns whether handshakes under way need a moment to complete."""
+        shut = [acceptor.shut() for acceptor in self._acceptors()]
+        if any(shut):
+            for connection in self._service.connections:  # one may have come in through a door that a sibling has shut
+                open_door(connection.transport.get_extra_info("socket"))
+        return any(shut)
+
+    async def end(self, *, replaced: bool) -> None:
+        """Take no more connections; if not `replaced`, all that have come so far. Then every one is the service's."""
+        self._over = True
+        acceptors = self._acceptors()
+        self._adopted.clear()
+        for acceptor in acceptors:
+            acceptor.stop()
+            if not replaced:
+                acceptor.empty(self._most)
+            # If not replaced, this is the real end of the listener: the kernel refuses from here on. Else others hold
+            # it, and a copy kept here would keep a socket open that nobody accepts from, should the service end now.
+            acceptor.close()
+        self._inherited.clear()
+        if self.handover is not None:
+            if replaced:
+                self.handover.close()  # the replacement reads it
+            else:
+                self.handover.empty()
+        await self._opening.done()
+
+    def let_go(self) -> None:
+        """Part with all listeners, from a signal handler; what waited on them is answered here."""
+        null = os.open(os.devnull, os.O_RDWR)
+        for acceptor in self._acceptors():
+            acceptor.let_go(null)
+        os.close(null)
+
+    def descriptors(self) -> Iterator[int]:
+        """What a process that is forked from this one must not keep: listeners, inboxes, clients."""
+        yield from (acceptor.fileno() for acceptor in self._acceptors())
+        yield from self._opening.descriptors()
+        yield from (connection.fileno() for connection in self._service.connections)
+        if self.handover is not None:
+            yield from self.handover.descriptors()
+
+    def _acceptors(self) -> list[Acceptor]:
+        return [*self._own, *(one for adopted in self._adopted.values() for one in adopted), *self._inherited]
+
+    def _acceptor(self, listener: Listener) -> Acceptor:
+        siblings = self._place.siblings
+        gate = accepted = None
+        if siblings is not None:
+            gate = partial(siblings.loads.is_above_least, self._place.shard)
+            accepted = siblings.table.aim if siblings.table is not None else None
+        return Acceptor(self._service, self._opening, listener, H1Connection, gate=gate, accepted=accepted)

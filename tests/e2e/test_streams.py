@@ -1,0 +1,110 @@
+"""Streams that have no end of their own: a reload goes on past them, a drain tells them before it cuts them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.proc import alive, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.server import Server
+
+    Serve = Callable[..., Server]
+
+ASK = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+HUP, TERM = signal.SIGHUP, signal.SIGTERM
+
+
+def ask(server: Server, path: str) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", server.port), 10)
+    client.sendall(ASK % path.encode())
+    return client
+
+
+def open_stream(server: Server, path: str = "/events") -> socket.socket:
+    client = ask(server, path)
+    assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+    return client
+
+
+def flows(client: socket.socket) -> bool:
+    """Whether more of the stream comes."""
+    client.setblocking(False)
+    try:
+        while client.recv(65536):
+            pass
+        return False
+    except BlockingIOError:
+        client.settimeout(5)
+        return b"tick" in client.recv(65536)
+
+
+def rest(client: socket.socket) -> bytes:
+    with client:
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def reload(server: Server, generation: int, timeout: float = 30) -> float:
+    """HUP; returns how many seconds until it is complete."""
+    began = time.monotonic()
+    server.signal(HUP)
+    server.wait_for(f"reload complete: generation {generation} serves", timeout=timeout)
+    return time.monotonic() - began
+
+
+def test_a_reload_goes_on_past_streams(serve: Serve) -> None:
+    server = serve("streams:app", "--workers", "4")
+    old = server.workers()
+    streams = [open_stream(server) for _ in range(16)]
+    assert reload(server, 2) < 15  # a second and a bit for each shard, where waiting would take 30 s for each
+    assert all(flows(stream) for stream in streams)
+    assert server.get() == b"2"
+    still = [pid for pid in old if alive(pid)]
+    assert still
+    for stream in streams:
+        stream.close()
+    eventually("the old workers have left", lambda: not any(map(alive, old)), 10)
+
+
+def test_a_reload_waits_for_an_answer_that_has_not_begun(serve: Serve) -> None:
+    server = serve("streams:app", "--workers", "1", "--graceful-timeout", "4")
+    stream, silent = open_stream(server), ask(server, "/silent")
+    assert reload(server, 2) > 3
+    stream.close()
+    silent.close()
+
+
+def test_reload_after_reload_while_streams_live(serve: Serve) -> None:
+    # Each leaves one more worker behind; a shard has room for three, so the fourth waits for the first to be cut.
+    server = serve("streams:app", "--workers", "1", "--graceful-timeout", "8")
+    streams = []
+    for generation in (2, 3, 4):
+        streams.append(open_stream(server, "/deaf"))
+        assert reload(server, generation) < 6
+    streams.append(open_stream(server, "/deaf"))
+    assert reload(server, 5) < 20
+    assert server.log.count("3 workers still leave; the next waits for one") == 1
+    assert server.get() == b"5"
+    for stream in streams:
+        stream.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_ends_in_the_middle_of_a_reload_past_streams(serve: Serve, number: signal.Signals) -> None:
+    server = serve("streams:app", "--workers", "2", "--graceful-timeout", "5")
+    streams = [open_stream(server) for _ in range(8)]
+    server.signal(HUP)
+    first = server.wait_for(r"shard 0: worker \d+ serves", count=2)
+    os.kill(int(re.findall(r"worker (\d+)", first)[0]), number)
+    server.wait_for("reload complete: generation 2", timeout=20)
+    eventually("both shards serve", lambda: server.get() == b"2", 10)
+    for stream in streams:
+        stream.close()
