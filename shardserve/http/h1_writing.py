@@ -83,7 +83,7 @@ class H1Writing(Connection):
         own = self._choose_framing(request, length, status, body, more)
         if (
             close
-            or self.service.draining
+            or self.service.closing
             or not self.service.keep_alive
             or (not more and self._state != READ and self._unread_is_large())
         ):

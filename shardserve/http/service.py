@@ -45,6 +45,7 @@ class Service:
         "_emptied",
         "access",
         "board",
+        "closing",
         "connections",
         "context",
         "date",
@@ -82,6 +83,7 @@ class Service:
         self.running: set[Exchange] = set()  # exchanges whose application code has not returned
         self.access = access
         self.requests = 0
+        self.closing = False  # every answer closes its connection
         self.draining = False
         self.forked = False  # processes that the application has started may hold copies of connections
         self._emptied: asyncio.Future[None] | None = None
@@ -128,7 +130,7 @@ class Service:
         """Begin to leave: every answer closes its connection, idle ones get a short linger."""
         if self.draining:
             return
-        self.draining = True
+        self.closing = self.draining = True
         self.board[Word.STATE] = WorkerState.DRAINING
         self.now = time.monotonic()
         for connection in list(self.connections):

@@ -53,6 +53,16 @@ def _name(app: Any) -> str:
     return str(getattr(app, "__qualname__", type(app).__qualname__))
 
 
+def _stop(worker: Worker, delay: float) -> None:
+    if worker.service.closing:  # asked before
+        worker.leave("quit")
+    elif delay:
+        worker.service.closing = True
+        asyncio.get_running_loop().call_later(delay, worker.leave, "stop")
+    else:
+        worker.leave("stop")
+
+
 async def _serve(
     config: Config, loaded: LoadedApp, groups: list[ShardGroup], access: Sink | None, pidfile: str | None
 ) -> None:
@@ -61,7 +71,7 @@ async def _serve(
     worker = Worker(config, Place(0, 1, listeners, Board(1).claim(0, 1), access), loaded, loop)
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: worker.leave("quit" if worker.leaving.done() else "stop"))
+            loop.add_signal_handler(number, lambda: _stop(worker, config.drain_delay))
     if not await worker.start():
         return
     write_pidfile(pidfile)

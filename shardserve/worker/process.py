@@ -148,6 +148,8 @@ async def _live(worker: Worker, channel: Channel, outlive: Callable[[], None]) -
             command = message["command"]
             if command == "adopt":
                 worker.adopt(message["shard"], [socket.socket(fileno=one) for one in message["descriptors"]])
+            elif command == "close":
+                worker.service.closing = True
             elif command == "log":
                 worker.log_to(message["descriptors"][0])
             elif command == "release":
