@@ -26,7 +26,7 @@ from shardserve.net.closing import open_door
 from shardserve.net.listener import Listener
 from shardserve.worker.accept import Acceptor
 from shardserve.worker.forks import has_children
-from shardserve.worker.leaving import Leaving
+from shardserve.worker.leaving import TICK, Leaving
 from shardserve.worker.loop import make_spawn
 from shardserve.worker.recycle import Recycling
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from shardserve.worker.channel import Command
 
 _TICK = 1.0  # seconds between looks at deadlines
-_DRAIN_TICK = 0.1  # the same while draining, when a deadline holds up a reload
 _LIFESPAN_SHUTDOWN = 5.0  # seconds an application has to shut down
 _ASK_AGAIN = 30.0  # seconds between askings to be replaced: a replacement may fail to start
 _QUICK = 1.0  # seconds the same has when the worker must leave at once, and that cancelled requests have to end
@@ -206,8 +205,8 @@ class Worker:
     async def _drain(self, command: Command) -> None:
         say = self._say
         streaming = (lambda: say({"streaming": True})) if say is not None and command == "drain" else None
-        self._leaving = Leaving(self.service, streaming)
-        self._tick_every = _DRAIN_TICK
+        self._leaving = Leaving(self.service, self._config.graceful_timeout, streaming)
+        self._tick_every = TICK
         self._tick()
         emptied = self.service.drain()
         timeout = self._config.graceful_timeout
