@@ -202,6 +202,13 @@ class Config:
         group=TIMEOUTS,
         names=Names(aliases=("--timeout-graceful-shutdown",), uvicorn=("timeout_graceful_shutdown",)),
     )
+    drain_delay: float = option(
+        0.0,
+        "How long to go on accepting after SIGTERM, for load balancers that still send; every answer closes its "
+        "connection meanwhile. A stop may take this, graceful-timeout and 8 s: let the platform wait for so long.",
+        kind=Seconds(),
+        group=TIMEOUTS,
+    )
     timeout: float = option(
         30.0,
         "How long a worker's event loop may stand still before it is taken for hung, shows its stacks and is replaced; "

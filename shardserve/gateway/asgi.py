@@ -124,6 +124,14 @@ class AsgiExchange(Exchange):
         """See Exchange.lost: the application runs on, is told by `receive`, and cannot send any more."""
         self._wake()
 
+    def is_streaming(self) -> bool:
+        """See Exchange.is_streaming."""
+        return self._sent and not self._done and not self._hung_up and not self.gone
+
+    def dismiss(self) -> None:
+        """See Exchange.dismiss: as if the client had ended its side."""
+        self.hung_up()
+
     def cancel(self) -> None:
         """See Exchange.cancel."""
         if self._task is not None:

@@ -241,6 +241,10 @@ class WsgiExchange(Exchange):
         if not (self._started and self._ended):
             self._body.close()
 
+    def is_streaming(self) -> bool:
+        """See Exchange.is_streaming: there is no way to tell a WSGI application."""
+        return False
+
     def cancel(self) -> None:
         """See Exchange.cancel: a thread cannot be cancelled; it ends with the process."""
         self.gone = True

@@ -1,6 +1,6 @@
 """The contract between a protocol (the wire) and a gateway (the exchange): these two classes and nothing else.
 
-    wire -> exchange    start()   feed(data)   end()   hung_up()   lost()   cancel()
+    wire -> exchange    start()   feed(data)   end()   hung_up()   lost()   is_streaming()   dismiss()   cancel()
     exchange -> wire    respond(...)   write(...)   inform(...)   abort(...)   refuse(...)   paused   hold()   release()
                         move(...)
 
@@ -52,6 +52,14 @@ class Exchange:
 
     def lost(self) -> None:
         """The connection is gone before the response was complete; no verb of the wire has any effect from now on."""
+        raise NotImplementedError
+
+    def is_streaming(self) -> bool:
+        """Whether the response has begun, is not complete, and the application could be told to end it (`dismiss`)."""
+        raise NotImplementedError
+
+    def dismiss(self) -> None:
+        """The graceful timeout is nearly over: tell the application to end. (A WebSocket's will close it with 1012.)"""
         raise NotImplementedError
 
     def cancel(self) -> None:

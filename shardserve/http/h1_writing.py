@@ -81,7 +81,7 @@ class H1Writing(Connection):
         octets, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
         self._status = status
         own = self._choose_framing(request, length, status, body, more)
-        if close or not self.service.keep_alive or (not more and self._state != READ and self._unread_is_large()):
+        if close or self.service.closing or (not more and self._state != READ and self._unread_is_large()):
             self._keep = False
         if not self._keep:
             own += _CLOSE_LINE

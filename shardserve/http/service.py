@@ -48,6 +48,7 @@ class Service:
         "access",
         "ask_for_work",
         "board",
+        "closing",
         "connections",
         "context",
         "date",
@@ -93,6 +94,7 @@ class Service:
         self.timeouts = timeouts or Timeouts()
         self.lifetime = lifetime  # of connections; None: unlimited
         self.keep_alive = self.timeouts.keep_alive  # read once a request
+        self.closing = not self.keep_alive  # every answer closes its connection
         self.connections: set[Connection] = set()
         self.opening = 0  # accepted, and not among the connections yet
         self.running: set[Exchange] = set()  # exchanges whose application code has not returned
@@ -155,7 +157,7 @@ class Service:
         self.draining = True
         self.give_on, self.give_idle, self.ask_for_work = give_on, None, None
         if give_on is None:
-            self.keep_alive = 0
+            self.closing = True
             self.load[Load.FREE] = self.load[Load.WAITING] = 0
         self.load = unshared_line()  # the shard's is the replacement's, if there is one
         self.board[Word.STATE] = WorkerState.DRAINING

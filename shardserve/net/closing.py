@@ -16,8 +16,8 @@ def shut_door(listener: socket.socket) -> bool:
     """Have a TCP listener ignore new connections; returns whether it does. What is queued stays.
 
     By asking for a hop limit that no client has (ip(7), IP_MINTTL; RFC 5082): the kernel holds connection requests to
-    it, but not the last packet of a handshake under way, so those complete. It needs no privilege (a socket filter
-    does: EPERM, measured on 6.18). Connections that come in later inherit it and hear nothing until `open_door`.
+    it, but not the last packet of a handshake under way, those complete. It takes no privilege; a socket filter would
+    (EPERM, measured on 6.18). Connections that come in later inherit it and hear nothing until `open_door`.
     """
     return _set_hops(listener, _MOST)
 

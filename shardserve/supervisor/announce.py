@@ -7,6 +7,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from shardserve.logs import log
+from shardserve.worker.worker import LEAVING_EXTRA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from shardserve.net.listener import ShardGroup
     from shardserve.supervisor.shard import Shard
     from shardserve.supervisor.sharding import Sharding
+
+_GRACE = 30.0  # seconds that Kubernetes waits before it kills, unless told otherwise
 
 
 _WAYS = {
@@ -39,6 +42,15 @@ def announce_start(sharding: Sharding, workers: str) -> None:
         steering = sharding.steering
         log.info("steering: %s%s%s", _WAYS[steering.mode], "; " if steering.why else "", steering.why)
     log.info("%s", workers)
+
+
+def announce_stop(config: Config) -> None:
+    """Say how long a stop may take, where more than the default was asked for and a platform may not wait so long."""
+    longest = config.drain_delay + config.graceful_timeout + LEAVING_EXTRA
+    if longest > _GRACE and (config.drain_delay or config.graceful_timeout > _GRACE):
+        parts = f"--drain-delay {config.drain_delay:g}, --graceful-timeout {config.graceful_timeout:g}"
+        platforms = "terminationGracePeriodSeconds is 30 s if not set, docker stop's 10 s"
+        log.info("a stop may take %g s (%s, %g to end); Kubernetes' %s", longest, parts, LEAVING_EXTRA, platforms)
 
 
 def announce_ready(config: Config, groups: Iterable[ShardGroup], shards: list[Shard], interface: str) -> None:

@@ -13,7 +13,7 @@ from shardserve.errors import ConfigError
 from shardserve.http.access import compile_format, open_sink
 from shardserve.http.parsers import make_parser
 from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
-from shardserve.supervisor.announce import announce_start
+from shardserve.supervisor.announce import announce_start, announce_stop
 from shardserve.supervisor.sharding import Sharding
 from shardserve.supervisor.signals import SignalQueue
 from shardserve.supervisor.supervisor import Supervisor
@@ -49,6 +49,7 @@ def serve(config: Config, reread: Callable[[], Config]) -> int:
     uid, gid, _ = find_owner(config)
     sharding = Sharding(config, count, (uid, gid))
     announce_start(sharding, f"workers: {count} ({why}); loop {loop}, parser {parser}")
+    announce_stop(config)
     _warn_of_backlog(config)
     # What workers need has been imported here, once, and the collector leaves it alone: they share these pages
     # (measured with four workers of the demo: 8.6 MB PSS each, 5.5 MB of it their own).

@@ -57,7 +57,8 @@ class Supervisor:
         self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
         self._untried = set(range(count))  # shards whose first worker has neither become ready nor failed
         self._serving = False  # some worker has become ready
-        self._stopping = ""
+        self._stopping = ""  # or "delay" (--drain-delay), "stop", "quit"
+        self._stop_at = 0.0  # when the delay is over
         self._failure: AppError | None = None  # the first one, before any worker was ready
         self._interface = ""
         self._watcher = 0  # pid
@@ -169,6 +170,8 @@ class Supervisor:
         self.sharding.board.release(child.place.board)
         shard.forget(child)
         if self._stopping:
+            if self._stopping == "delay":
+                self._cover.update()
             if how and child.ready_at:
                 log.error("shard %d: worker %d ended badly (%s)", shard.index, child.pid, how)
             return
@@ -291,6 +294,22 @@ class Supervisor:
             child.deadline = time.monotonic() + _DEVELOPER_WAITS
 
     def _stop(self) -> None:
+        """Stop gracefully: at once, or after --drain-delay, in which workers go on and nothing is begun any more."""
+        delay, now = self._reloads.config.drain_delay, time.monotonic()
+        children = self._children()
+        if not delay or not any(child.state == WorkerState.READY for child in children):
+            self._stop_now()
+            return
+        log.info("stopping in %g s: until then connections are accepted, and closed after their answer", delay)
+        self._stopping = "delay"
+        self._stop_at = now + delay
+        for child in children:
+            if child.state == WorkerState.READY:
+                child.channel.send({"command": "close"})
+            elif child.state == WorkerState.BOOTING:
+                child.command("stop", now + _IMPORTING)
+
+    def _stop_now(self) -> None:
         log.info("stopping: at most %g s for the requests under way", self._reloads.config.graceful_timeout)
         self._stopping = "stop"
         waited_for = {shard.index for shard in self.shards if self._is_waited_for(shard)}
@@ -313,8 +332,8 @@ class Supervisor:
         return nobody and queued and shard.incoming is not None
 
     def _quit(self) -> None:
-        if not self._stopping:
-            self._stop()
+        if self._stopping in ("", "delay"):
+            self._stop_now()
         log.info("stopping now")
         self._stopping = "quit"
         for child in self._children():
@@ -335,12 +354,16 @@ class Supervisor:
         """Seconds until the nearest deadline, or None."""
         times = [child.deadline for child in self._children() if child.deadline is not None]
         times += [shard.retry_at for shard in self._waiting() if shard.retry_at is not None]
+        if self._stopping == "delay":
+            times.append(self._stop_at)
         if self._serving and not self._stopping:
             times.append(self._watch.next_look)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
+        if self._stopping == "delay" and now >= self._stop_at:
+            self._stop_now()
         if self._serving and not self._stopping and now >= self._watch.next_look:
             self._look_at_workers()
         for child in self._children():

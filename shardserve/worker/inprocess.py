@@ -60,9 +60,22 @@ async def _serve(
     loop = asyncio.get_running_loop()
     listeners = [group.listener(0) for group in groups]
     worker = Worker(config, Place(0, 1, listeners, Board(1).claim(0, 1), access), loaded, loop)
+    asked = False
+
+    def stop() -> None:
+        nonlocal asked
+        if asked:
+            worker.leave("quit")
+        elif config.drain_delay:
+            worker.service.closing = True
+            loop.call_later(config.drain_delay, worker.leave, "stop")
+        else:
+            worker.leave("stop")
+        asked = True
+
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: worker.leave("quit" if worker.leaving.done() else "stop"))
+            loop.add_signal_handler(number, stop)
     if not await worker.start():
         return
     write_pidfile(pidfile)

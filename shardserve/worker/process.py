@@ -154,6 +154,8 @@ async def _live(worker: Worker, channel: Channel, outlive: Callable[[], None]) -
                 worker.listening.inherit([socket.socket(fileno=one) for one in message["descriptors"]])
             elif command == "meet":
                 worker.listening.meet(message["shard"], socket.socket(fileno=message["descriptors"][0]))
+            elif command == "close":
+                worker.service.closing = True
             elif command == "log":
                 worker.log_to(message["descriptors"][0])
             elif command == "release":

@@ -22,7 +22,7 @@ from shardserve.http.service import Service, Timeouts
 from shardserve.logs import Sink, log
 from shardserve.net.board import Word, WorkerState
 from shardserve.worker.forks import has_children
-from shardserve.worker.leaving import Leaving
+from shardserve.worker.leaving import TICK, Leaving
 from shardserve.worker.listening import HANDSHAKE, Listening
 from shardserve.worker.loop import make_spawn
 from shardserve.worker.recycle import Recycling
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from shardserve.worker.place import Place
 
 _TICK = 1.0  # seconds between looks at deadlines
-_DRAIN_TICK = 0.1  # the same while draining, when a deadline holds up a reload
 _LIFESPAN_SHUTDOWN = 5.0  # seconds an application has to shut down
 _ASK_AGAIN = 30.0  # seconds between askings to be replaced: a replacement may fail to start
 _QUICK = 1.0  # seconds the same has when the worker must leave at once, and that cancelled requests have to end
@@ -151,8 +150,8 @@ class Worker:
     async def _drain(self, command: Command) -> None:
         say = self._say
         streaming = (lambda: say({"streaming": True})) if say is not None and command == "drain" else None
-        self._leaving = Leaving(self.service, streaming)
-        self._tick_every = _DRAIN_TICK
+        self._leaving = Leaving(self.service, self._config.graceful_timeout, streaming)
+        self._tick_every = TICK
         self._tick()
         handover = self.listening.handover
         emptied = self.service.drain(handover.give_on if handover is not None and command == "drain" else None)

@@ -184,6 +184,103 @@ def test_a_stop_as_soon_as_the_first_line_is_logged(serve: Serve, number: signal
     assert "Traceback" not in server.log
 
 
+def test_sigterm_wins_over_a_reload(site: Site) -> None:
+    site.write(SERVES)
+    server = site.serve("app:app", "--workers", "2", "--lifespan", "off")
+    site.write(SLOW_IMPORT)
+    server.signal(signal.SIGHUP)
+    server.wait_for("booting")
+    server.signal(signal.SIGHUP)
+    server.signal(signal.SIGTERM)
+    assert seconds_to_end(server) < 6
+    assert "generation 3" not in server.log
+
+
+def test_sigterm_wins_over_a_back_off(site: Site) -> None:
+    site.write(SERVES)
+    server = site.serve("app:app", "--workers", "2", "--lifespan", "off")
+    site.write("raise RuntimeError\n")
+    os.kill(server.workers()[0], signal.SIGKILL)
+    server.wait_for("trying again in 2.0 s", timeout=20)
+    server.signal(signal.SIGTERM)
+    assert seconds_to_end(server) < 6
+    assert "trying again in 4.0 s" not in server.log
+
+
+# --drain-delay: still serving, for a load balancer that does not know yet
+
+HEAD_11, HEAD_10 = b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n"
+
+
+@pytest.mark.parametrize(("app", "workers"), [("probe:asgi", "2"), ("probe:wsgi", "2"), ("probe:asgi", "0")])
+def test_the_drain_delay_serves_on_and_closes_after_each_answer(serve: Serve, app: str, workers: str) -> None:
+    server = serve(app, "--workers", workers, "--drain-delay", "3")
+    kept = socket.create_connection(("127.0.0.1", server.port), 10)
+    kept.sendall(HEAD_11 + b"\r\n")
+    assert b"connection: close" not in kept.recv(65536)
+    begun = time.monotonic()
+    server.signal(signal.SIGTERM)
+    if workers != "0":
+        server.wait_for("stopping in 3 s")
+    for head in (HEAD_11, HEAD_10) * 10:
+        with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+            client.sendall(head + b"\r\n")
+            answer = read_all(client)
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
+        assert b"connection: close" in answer
+        assert b"keep-alive" not in answer.partition(b"\r\n\r\n")[0]
+    kept.sendall(HEAD_11 + b"\r\n")
+    assert b"connection: close" in read_all(kept)
+    kept.close()
+    assert server.process.poll() is None
+    assert server.exit_code() == 0
+    assert 3 < time.monotonic() - begun < 10
+
+
+def answer_head(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.sendall(HEAD_11 + b"\r\n")
+        return client.recv(65536)
+
+
+@pytest.mark.parametrize("workers", ["2", "0"])
+def test_a_second_signal_ends_the_drain_delay(serve: Serve, workers: str) -> None:
+    server = serve("staged:asgi", "--workers", workers, "--drain-delay", "60")
+    with Load(server.port, "/stuck?60", clients=1, requests=1):
+        server.wait_for("begun")
+        server.signal(signal.SIGTERM)
+        eventually("the delay has begun", lambda: b"connection: close" in answer_head(server.port))
+        server.signal(signal.SIGTERM)
+        assert seconds_to_end(server) < 8
+
+
+def test_a_worker_that_dies_in_the_drain_delay_is_covered(serve: Serve) -> None:
+    server = serve("probe:asgi", "--workers", "2", "--drain-delay", "3")
+    victim = server.workers()[0]
+    server.signal(signal.SIGTERM)
+    server.wait_for("stopping in")
+    os.kill(victim, signal.SIGKILL)
+    server.wait_for("ended badly")
+    assert {server.get_json()["pid"] for _ in range(20)} <= set(server.workers()) - {victim}
+    assert server.exit_code() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), False),
+        (("--drain-delay", "10"), True),
+        (("--drain-delay", "5", "--graceful-timeout", "17"), False),
+        (("--graceful-timeout", "60"), True),
+    ],
+)
+def test_a_stop_that_may_outlast_the_platforms_patience_is_said(
+    serve: Serve, options: tuple[str, ...], said: bool
+) -> None:
+    server = serve("probe:asgi", "--workers", "1", *options)
+    assert ("a stop may take" in server.log) == said
+
+
 # One stop, however it is sent
 
 

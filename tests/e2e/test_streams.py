@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., Server]
 
-ASK = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+ASK = b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 HUP, TERM = signal.SIGHUP, signal.SIGTERM
 
 
@@ -108,3 +109,26 @@ def test_a_worker_that_ends_in_the_middle_of_a_reload_past_streams(serve: Serve,
     eventually("both shards serve", lambda: server.get() == b"2", 10)
     for stream in streams:
         stream.close()
+
+
+# The last seconds of the graceful timeout
+
+
+@pytest.mark.parametrize("number", [HUP, TERM])
+def test_streams_are_told_one_after_another_before_they_are_cut(serve: Serve, number: signal.Signals) -> None:
+    server = serve("streams:app", "--workers", "1", "--graceful-timeout", "8")
+    streams = [open_stream(server) for _ in range(20)]
+    deaf, silent = open_stream(server, "/deaf"), ask(server, "/silent")
+    began = time.monotonic()
+    server.signal(number)
+    server.wait_for("told at", count=20)
+    assert all(rest(stream).endswith(b"bye\n\r\n0\r\n\r\n") for stream in streams), "ended as the application does it"
+    told = sorted(float(at) for at in re.findall(r"told at ([\d.]+)", server.log))
+    assert told[0] - began > 5.5  # of 8 s the last quarter
+    assert told[-1] - told[0] > 1  # of the 1.6 s
+    assert max(later - earlier for earlier, later in pairwise(told)) < 1
+    server.wait_for("cancelled")
+    assert time.monotonic() - began > 7.5
+    assert not rest(deaf).endswith(b"0\r\n\r\n"), "it was cut, and its client can tell"
+    assert rest(silent) == b""
+    server.wait_for("leaving with 2 connections and 2 requests not finished after 8 s")
