@@ -101,13 +101,18 @@ class Steering:
         self.regroup(groups, count)
 
     def regroup(self, groups: Sequence[ShardGroup], count: int) -> None:
-        """Groups, or shards, have been added or removed. Raises OSError where the kernel refuses a program."""
+        """Groups, or shards, have been added or removed. Raises OSError where the kernel refuses a program for them."""
         self._groups = [group for group in groups if group.sharded]
         self.loads.aim[Aim.COUNT] = min(count, CAPACITY)
         if self._kernel is not None:
             for group in self._groups:
                 self._kernel.attach(group.sockets)
         self.refresh()
+
+    def leave(self) -> None:
+        """In a forked process: it reads and writes the loads, but has no business with maps and programs."""
+        if self._kernel is not None:
+            self._kernel.close()
 
     def table_of(self, shard: int) -> Table | None:
         """The table to aim, through the sockets of one shard; None where it is not what steers."""

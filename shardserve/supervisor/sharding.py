@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shardserve.errors import BindError
 from shardserve.net.board import Board
 from shardserve.net.inbox import Inbox
 from shardserve.net.listener import bind_all, close_all
@@ -44,8 +45,11 @@ class Sharding:
         """Make what one more shard needs; returns its inbox. Raises BindError."""
         for group in self.groups:
             group.grow(self.count + 1, backlog)
+        try:
+            self.steering.regroup(self.groups, self.count + 1)
+        except OSError as error:
+            raise BindError(f"the kernel does not steer to one more: {error.strerror}") from None
         self.count += 1
-        self.steering.regroup(self.groups, self.count)
         self.inboxes.append(Inbox())
         return self.inboxes[-1]
 
@@ -89,6 +93,7 @@ class Sharding:
     def leave_to(self, shard: int) -> None:
         """In a forked process: close everything that is not for the worker of `shard` (-1: everything)."""
         close_all_sockets = shard == -1
+        self.steering.leave()
         for index, inbox in enumerate(self.inboxes):
             if close_all_sockets:
                 inbox.close()

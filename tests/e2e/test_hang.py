@@ -33,7 +33,8 @@ def block(server: Server, seconds: float) -> socket.socket:
 
 
 def test_siblings_serve_for_a_blocked_loop_until_it_moves_again(serve: Serve) -> None:
-    server = serve("probe:asgi", "--workers", "4")
+    # By hash: it knows nothing of the load, and goes on giving the blocked worker its share.
+    server = serve("probe:asgi", "--workers", "4", "--steering", "hash")
     everybody = set(server.workers())
     with block(server, 4) as blocked:
         server.wait_for("blocking")  # what it has accepted before has to wait with it

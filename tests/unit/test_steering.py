@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -101,9 +102,10 @@ def test_the_table_may_be_aimed_through_the_socket_of_any_shard(group: ShardGrou
     assert table is not None
     for shard in (0, 1, 2):
         steering.loads.line(shard)[Load.CONNECTIONS] = 10
+    steering.loads.aim[Aim.AIMED_AT] = time.monotonic_ns() + 1_000_000_000
     table.aim()
-    assert steering.loads.aim[Aim.MASK] == 0b1111, "so soon after the last time it waits"
-    steering.loads.aim[Aim.AIMED_AT] -= 2_000_000
+    assert steering.loads.aim[Aim.MASK] == 0b1111, "too soon after the last time"
+    steering.loads.aim[Aim.AIMED_AT] -= 2_000_000_000
     table.aim()
     assert connect(group, 100) == {0: 0, 1: 0, 2: 0, 3: 100}
 
