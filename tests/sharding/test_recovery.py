@@ -94,15 +94,14 @@ def test_stray_acknowledgements(wire: int, serve: Serve) -> None:
 
 def test_a_worker_that_stood_still(serve: Serve) -> None:
     server = start(serve)
-    for event in range(TRIALS):
-        victim = server.workers()[event % 4]
+    for trial in range(TRIALS):
+        victim = server.workers()[trial % 4]
         os.kill(victim, signal.SIGSTOP)
         try:
             for _ in range(100):
                 server.get("/meanwhile")
-            server.wait_for("does not accept; siblings do for it", count=event + 1)
+            time.sleep(RECOVERY)
         finally:
             os.kill(victim, signal.SIGCONT)
-        server.wait_for("accepts again", count=event + 1)
         time.sleep(RECOVERY)
         assert_exact(server)
