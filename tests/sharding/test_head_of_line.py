@@ -59,8 +59,6 @@ def measure(serve: Serve, tmp_path: Path, record_property: Callable[[str, object
 @pytest.mark.parametrize("through", ["connections", "pool", "haproxy"])
 def test_fast_requests_beside_slow_ones(measure: Callable[..., Outcome], through: str, seed: int) -> None:
     reference = measure(through, seed, ONE_QUEUE)
-    if FULL:
-        measure(through, seed, (*SHARDED, "--steering", "hash"))
     sharded = measure(through, seed, SHARDED)
     limits = {share: max(SLOWER_AT_MOST * reference.quantile(share), TOLERATED) for share in (0.95, 0.99)}
     assert sharded.quantile(0.95) <= limits[0.95], limits

@@ -55,7 +55,6 @@ class Row:
         self.events = 0
         self.outcome = Outcome([])
         self.beside = ""
-        self.lost: int | None = None  # how many failed, where not all that failed counts
         self.waits_that_count: Callable[[Record], bool] = lambda _: True
 
     @contextmanager
@@ -81,8 +80,7 @@ class Row:
         """Of the table."""
         seen = self.outcome
         worst = f"{seen.only(self.waits_that_count).worst * 1000:.0f} ms"
-        lost = len(seen.failed) if self.lost is None else self.lost
-        counts = self.events, len(seen.records), lost, seen.truncated, len(seen.closed)
+        counts = self.events, len(seen.records), len(seen.failed), seen.truncated, len(seen.closed)
         return (self.name, *map(str, counts), worst, self.beside)
 
 

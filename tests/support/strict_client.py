@@ -177,6 +177,8 @@ class StrictClient:
         elif message["do"] == "speak":
             self._silent = False
             for one in [one for one in self._open.values() if one.connected]:
+                assert one.request is not None
+                one.request.began = time.monotonic()
                 self._send(one)
             self._say(True)
         else:
