@@ -3,15 +3,21 @@ VENV   ?= .venv
 TESTS  ?= tests
 RUN    := $(VENV)/bin
 
-.PHONY: serve test check format docs bench clean
+.PHONY: serve test suite sharding check format docs bench clean
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
 	@echo "Next: curl http://127.0.0.1:8000/who   or your own: $(RUN)/shardserve myapp:app --workers 4"
 	@exec $(RUN)/shardserve shardserve.demo:app --workers 4
 
-test: $(VENV)/.tests                 ## every test; what cannot run here skips with its reason
-	$(RUN)/python -m pytest -q -n 4 $(TESTS)
+test: suite                          ## every test; what cannot run here skips with its reason
+	$(RUN)/python -m pytest -q -n 2 tests/sharding
+
+suite: $(VENV)/.tests                ## the same without the matrix of tests/sharding
+	$(RUN)/python -m pytest -q -n 4 --ignore tests/sharding $(TESTS)
+
+sharding: $(VENV)/.tests             ## the matrix of tests/sharding in full, with its tables (docs/sharding.md)
+	SHARDING=full $(RUN)/python -m pytest -q tests/sharding
 
 check: $(VENV)/.tests                ## format, lint, types, layers
 	$(RUN)/ruff format --check .

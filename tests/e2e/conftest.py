@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.proc import eventually, marked
+from support.aftermath import assert_no_fault, nothing_left_after
 from support.site import Site
-
-import shardserve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,13 +16,6 @@ if TYPE_CHECKING:
     from support.server import Server
 
 HERE = Path(__file__).parent
-PACKAGE = Path(shardserve.__file__).parent
-# A fault of the server's own: a traceback that begins with its frames, or loose ends that the interpreter reports.
-# (Not faulthandler's "Fatal Python error": the stacks of a crash or a hang that the test itself caused.)
-FAULT = re.compile(
-    rf'Traceback \(most recent call last\):\n  File "{re.escape(str(PACKAGE))}/'
-    r"|never retrieved|never awaited|was destroyed but|Exception ignored"
-)
 
 
 @pytest.fixture
@@ -53,16 +42,13 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
     if request.path.parent != HERE:
         yield  # a folder below may keep its servers from one test to the next
         return
-    mark = uuid.uuid4().hex
-    monkeypatch.setenv("STARTED_BY_TEST", mark)
-    yield
-    eventually("every process of the test has ended", lambda: not marked("STARTED_BY_TEST", mark))
+    with nothing_left_after(monkeypatch):
+        yield
 
 
 @pytest.fixture(autouse=True)
 def no_fault_logged(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
     """After each test of this folder no server may have logged a fault of its own."""
     yield
-    for log in tmp_path.glob("server-*.log") if request.path.parent == HERE else ():
-        text = log.read_text(errors="replace")
-        assert not FAULT.search(text), text
+    if request.path.parent == HERE:
+        assert_no_fault(tmp_path)

@@ -18,9 +18,10 @@ ACCEPTS = "00010000"
 
 @dataclass(frozen=True)
 class TcpSocket:
-    """A row of /proc/net/tcp. `inode` is "0" while no process has accepted the connection."""
+    """A row of /proc/net/tcp. `inode` is "0" while no process has accepted the connection; `peer` is the other port."""
 
     port: int
+    peer: int
     state: str
     inode: str
 
@@ -67,7 +68,7 @@ def tcp_sockets(port: int) -> list[TcpSocket]:
         for row in Path(table).read_text().splitlines()[1:]:
             cells = row.split()
             if int(cells[1].rpartition(":")[2], 16) == port:
-                found.append(TcpSocket(port, cells[3], cells[9]))
+                found.append(TcpSocket(port, int(cells[2].rpartition(":")[2], 16), cells[3], cells[9]))
     return found
 
 
@@ -79,6 +80,12 @@ def tcp_listeners(pid: int, port: int) -> set[str]:
 def accepted(pid: int, port: int) -> int:
     """How many connections to `port` a process has accepted that neither side has closed."""
     return len(descriptors(pid, "socket") & {one.inode for one in tcp_sockets(port) if one.state == ESTABLISHED})
+
+
+def accepted_from(pid: int, port: int) -> set[int]:
+    """The ports of the clients whose connections to `port` a process has accepted."""
+    own = descriptors(pid, "socket")
+    return {one.peer for one in tcp_sockets(port) if one.state == ESTABLISHED and one.inode in own}
 
 
 def queued(port: int) -> int:

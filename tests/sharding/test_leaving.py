@@ -1,0 +1,63 @@
+"""SIGTERM: whoever was connected before is answered; whoever comes later is answered or refused.
+
+What a client can know: that connect() had returned before the signal was sent (on a link half a round trip before, the
+time of its handshake's last packet: until then the server has no connection). Refused is connect() failing with
+ECONNREFUSED, at which no request has left the client; anything that breaks after connect() is a failure.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.matrix import EVENTS, REQUESTS, Link, Row
+from support.proc import eventually, queued
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.server import Server
+
+    Serve = Callable[..., Server]
+
+
+LINGER = 1.0  # seconds that a worker waits for the first request of a connection, once it has been told to leave
+
+
+@pytest.mark.parametrize("app", ["echo:asgi", "echo:wsgi"])
+def test_stop(serve: Serve, link: Link, row: Row, app: str) -> None:
+    row.name = f"SIGTERM, {app[5:]}{link.name}"
+    early = late = refused = waited = 0
+    for _ in range(EVENTS):
+        server = serve(app, "--workers", "4", bind=link.bind)
+        of_others = len(row.outcome.records)
+        load = link.load(server)
+        unread = link.load(server, clients=16, silent=True, once=True)
+        with row.under(load, unread):
+            load.wait_for(REQUESTS)
+            eventually("the silent ones are connected", lambda one=unread: one.connected == 16)
+            blocked = link.load(server, clients=12, once=True, ms=300)  # with them, four loops stand still
+            burst = link.load(server, clients=32, once=True)
+            with row.under(blocked, burst):
+                eventually("the burst is connected", lambda one=burst: one.connected + one.answered >= 32)
+                waiting = queued(server.port)
+                signalled = time.monotonic()
+                server.signal(signal.SIGTERM)
+                server.wait_for("stopping")
+                time.sleep(LINGER / 2)
+                unread.speak()  # on a connection that was open when the signal came
+            assert server.exit_code() == 0
+        waited += waiting
+        row.events += 1
+        known = signalled - link.rtt / 2
+        started = row.outcome.records[of_others:]
+        before = [one for one in started if 0 < one.connected <= known]
+        after = [one for one in started if not 0 < one.connected <= known]
+        early += sum(one.kind != "ok" for one in before)
+        late += sum(one.kind not in ("ok", "refused") for one in after)
+        refused += sum(one.kind == "refused" for one in after)
+    row.beside = f"{waited} were queued, {refused} later ones refused"
+    row.outcome = row.outcome.only(lambda one: one.kind != "refused")
+    assert (early, late) == (0, 0), row.outcome
