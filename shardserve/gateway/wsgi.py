@@ -18,7 +18,7 @@ from shardserve.gateway.spool import Spool
 from shardserve.gateway.target import decode_path, split_root
 from shardserve.http.exchange import Exchange
 from shardserve.logs import log
-from shardserve.net.loads import BUSY_LOAD, Load
+from shardserve.net.loads import note_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,7 +83,7 @@ class WsgiGateway:
             return
         service.running.add(exchange)
         self._calls += 1
-        self._publish(service)
+        note_calls(service.load, self.pool.size - self._calls)
         self.pool.submit(exchange)
 
     def ended(self, exchange: WsgiExchange) -> None:
@@ -95,8 +95,9 @@ class WsgiGateway:
 
     def look_for_work(self, service: Service) -> None:
         """Ask for a request that waits for a thread at another worker, if there is a free one here."""
-        self._publish(service)
-        if self._calls < self.pool.size and service.ask_for_work is not None:
+        free = self.pool.size - self._calls
+        note_calls(service.load, free)
+        if free > 0 and service.ask_for_work is not None:
             service.ask_for_work()
 
     def give_waiting(self, give: Give) -> None:
@@ -107,16 +108,10 @@ class WsgiGateway:
         service = exchange.wire.service
         if not exchange.gone and exchange.pass_on(give):
             self._calls -= 1
-            self._publish(service)
+            note_calls(service.load, self.pool.size - self._calls)
             service.ended(exchange)
         else:
             self.pool.submit(exchange)
-
-    def _publish(self, service: Service) -> None:
-        """Note on the shard's line how many threads are free, or how many requests wait for one."""
-        load, free = service.load, self.pool.size - self._calls
-        load[Load.FREE], load[Load.WAITING] = (free, 0) if free > 0 else (0, -free)
-        load[Load.BUSY] = 0 if free > 0 else BUSY_LOAD
 
     def __call__(self, wire: Wire, request: Request) -> WsgiExchange:
         """Open the exchange for a request."""

@@ -34,6 +34,13 @@ class Aim(IntEnum):
     AIMED_AT = 2  # when that was last changed, `time.monotonic_ns()`
 
 
+# As plain numbers, for what is done with each connection or call: an enum's member costs as much as the store itself.
+_CONNECTIONS, _PENALTY, _BUSY, _FREE, _WAITING = map(
+    int, (Load.CONNECTIONS, Load.PENALTY, Load.BUSY, Load.FREE, Load.WAITING)
+)
+_COUNT = int(Aim.COUNT)
+
+
 class Loads:
     """The lines of `CAPACITY` shards and the aim. `memory` is the eBPF map's, if there is one."""
 
@@ -51,13 +58,12 @@ class Loads:
 
         Only the least loaded would be too few: connections that come together, between two looks, would all go to it.
         """
-        count = self.aim[Aim.COUNT]
-        loads = [
-            (line[Load.PENALTY] + line[Load.CONNECTIONS] + line[Load.BUSY], shard)
-            for shard, line in enumerate(self._lines[:count])
-            if line[Load.PENALTY] < EXCLUDED
-        ]
-        highest = sum(load for load, _ in loads) + len(loads)
+        loads = []
+        for shard, line in enumerate(self._lines[: self.aim[Aim.COUNT]]):
+            penalty = line[_PENALTY]
+            if penalty < EXCLUDED:
+                loads.append((penalty + line[_CONNECTIONS] + line[_BUSY], shard))
+        highest = sum([load for load, _ in loads]) + len(loads)
         return [shard for load, shard in loads if load * len(loads) <= highest]
 
     def is_above_least(self, shard: int) -> bool:
@@ -69,22 +75,29 @@ class Loads:
         )
 
     def free(self, but: int) -> int | None:
-        """A shard, not `but`, whose worker has a free thread; the one with most of them."""
-        return self._most(Load.FREE, but)
+        """A shard, not `but`, whose worker has a free thread; the next one after it."""
+        return self._next(_FREE, but)
 
     def waiting(self, but: int) -> int | None:
-        """A shard, not `but`, where requests wait for a thread; the one with most of them."""
-        return self._most(Load.WAITING, but)
+        """A shard, not `but`, where requests wait for a thread; the next one after it."""
+        return self._next(_WAITING, but)
 
-    def _most(self, word: Load, but: int) -> int | None:
-        best, most = None, 0
-        # From the shard behind our own: so that the same ones are not always the first to be asked.
-        count = self.aim[Aim.COUNT]
-        for shard in (*range(but + 1, count), *range(min(but, count))):
-            line = self._lines[shard]
-            if line[word] > most and line[Load.PENALTY] < EXCLUDED:
-                best, most = shard, line[word]
-        return best
+    def _next(self, word: int, but: int) -> int | None:
+        lines = self._lines
+        # From the shard behind our own: so that the same one is not always the first to be asked.
+        for shard in (*range(but + 1, int(self.aim[_COUNT])), *range(but)):
+            line = lines[shard]
+            if line[word] and line[_PENALTY] < EXCLUDED:
+                return shard
+        return None
+
+
+def note_calls(line: memoryview, free: int) -> None:
+    """Write to a shard's line how many threads are free for calls, or as a negative number how many calls wait."""
+    if free > 0:
+        line[_FREE], line[_WAITING], line[_BUSY] = free, 0, 0
+    else:
+        line[_FREE], line[_WAITING], line[_BUSY] = 0, -free, BUSY_LOAD
 
 
 def unshared_line() -> memoryview:
