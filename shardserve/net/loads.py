@@ -85,8 +85,8 @@ class Loads:
     def _next(self, word: int, but: int) -> int | None:
         lines = self._lines
         # From the shard behind our own: so that the same one is not always the first to be asked.
-        count: int = self.aim[_COUNT]
-        for shard in (*range(but + 1, count), *range(but)):
+        order: tuple[int, ...] = (*range(but + 1, self.aim[_COUNT]), *range(but))
+        for shard in order:
             line = lines[shard]
             if line[word] and line[_PENALTY] < EXCLUDED:
                 return shard
