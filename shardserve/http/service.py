@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from shardserve.http.head import date_line
 from shardserve.http.request import Limits
-from shardserve.net.board import Word, WorkerState
+from shardserve.net.blackbox import BlackBox
+from shardserve.net.board import Word, WorkerState, box
 from shardserve.net.loads import Load, unshared_line
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Service:
         "access",
         "ask_for_work",
         "board",
+        "box",
         "closing",
         "connections",
         "context",
@@ -98,6 +100,7 @@ class Service:
         self.connections: set[Connection] = set()
         self.opening = 0  # accepted, and not among the connections yet
         self.running: set[Exchange] = set()  # exchanges whose application code has not returned
+        self.box = BlackBox(box(board))
         self.access = access
         self.requests = 0
         self.draining = False

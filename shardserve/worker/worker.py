@@ -84,6 +84,8 @@ class Worker:
             place.siblings.loads.line(place.shard) if place.siblings is not None else None,
             _lifetime(config),
         )
+        if self._pool is not None:
+            self.service.box.limit(config.threads)
         self._gateway = gateway
         self.listening = Listening(self.service, place, config.backlog)
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
