@@ -138,7 +138,8 @@ class AsgiExchange(Exchange):
     def cancel(self) -> None:
         """See Exchange.cancel."""
         if self._task is not None:
-            self._task.cancel()
+            # Not at once: a task that is cancelled before its first step never runs, and never says that it has ended.
+            self.wire.service.loop.call_soon(self._task.cancel)
 
     def _wake(self) -> None:
         waiter = self._waiter

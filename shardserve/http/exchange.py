@@ -67,7 +67,7 @@ class Exchange:
         raise NotImplementedError
 
     def cancel(self) -> None:
-        """The graceful timeout is over: end the application's work now, if it can be ended."""
+        """The graceful timeout or the request's own is over: end the application's work, if it can be ended."""
         raise NotImplementedError
 
 
