@@ -211,11 +211,18 @@ class Config:
     )
     timeout: float = option(
         30.0,
-        "How long a worker's event loop may stand still before it is taken for hung, shows its stacks and is replaced; "
-        "0 waits for ever.",
+        "How long a worker's event loop may stand still, or all its WSGI threads be busy without beginning a call, "
+        "before it is taken for hung, shows its stacks and is replaced; 0 waits for ever.",
         kind=Seconds(),
         group=TIMEOUTS,
         names=Names("-t", aliases=("--timeout-worker-healthcheck",), uvicorn=("timeout_worker_healthcheck",)),
+    )
+    request_timeout: float = option(
+        0.0,
+        "How long a request may take from its complete head to the end of its response, streams included; then 504, or "
+        "a cut where the response has begun, within a second. 0 sets no limit.",
+        kind=Seconds(),
+        group=TIMEOUTS,
     )
     boot_timeout: float = option(
         120.0,

@@ -82,6 +82,7 @@ class AsgiExchange(Exchange):
         self.wire = wire  # what Exchange.__init__ does, without the call
         self.request = request
         self.gone = False
+        self.slot = -1
         self._gateway = gateway
         self._body = b""
         self._ended = False  # the request body is complete
@@ -97,7 +98,9 @@ class AsgiExchange(Exchange):
 
     def start(self) -> None:
         """See Exchange.start."""
-        self.wire.service.running.add(self)
+        service, request = self.wire.service, self.request
+        service.running.add(self)
+        self.slot = service.box.began(self, request.method, request.path)
         self._task = self._gateway.spawn(self._run())
 
     def feed(self, data: bytes) -> None:
@@ -135,7 +138,8 @@ class AsgiExchange(Exchange):
     def cancel(self) -> None:
         """See Exchange.cancel."""
         if self._task is not None:
-            self._task.cancel()
+            # Not at once: a task that is cancelled before its first step never runs, and never says that it has ended.
+            self.wire.service.loop.call_soon(self._task.cancel)
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -221,7 +225,9 @@ class AsgiExchange(Exchange):
                 answer_failure(self, fault, self._sent, quiet=self._hung_up)
         finally:
             self._done = True
-            self.wire.service.ended(self)
+            service = self.wire.service
+            service.box.ended(self, self.slot)
+            service.ended(self)
 
 
 def _octets(body: object) -> bytes:

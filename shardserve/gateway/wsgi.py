@@ -278,8 +278,10 @@ class WsgiExchange(Exchange):
 
     def call(self) -> None:
         """Call the application and send what it returns. Runs on a thread of the pool."""
+        box = self.wire.service.box
         try:
             if not self.gone:  # else the client left while the request waited for a thread
+                self.slot = box.began(self, self.request.method, self.request.path)
                 contextvars.Context().run(self._run)
         except ClientDisconnected:
             pass
@@ -289,6 +291,9 @@ class WsgiExchange(Exchange):
             else:
                 self._hand(self._fail, error)
         finally:
+            slot, self.slot = self.slot, -1
+            if slot >= 0:
+                box.ended(self, slot)
             self._hand(self._returned)
 
     def _hand(self, callback: Callable[..., None], *args: object) -> None:

@@ -21,12 +21,16 @@ NEVER = math.inf
 
 
 class Connection(Wire, asyncio.Protocol):
-    """The transport's protocol. `deadline` is a time of the service's clock at which `expire` is called, or NEVER."""
+    """The transport's protocol. `deadline` is a time of the service's clock at which `expire` is called, or NEVER.
+
+    `answer_by` is when the response under way must be complete, else `expire_answer` is called (--request-timeout).
+    """
 
     __slots__ = (
         "_reading",
         "_waiting_octets",
         "_waiting_since",
+        "answer_by",
         "client",
         "deadline",
         "lingering",
@@ -44,6 +48,7 @@ class Connection(Wire, asyncio.Protocol):
         self.paused: asyncio.Future[None] | None = None
         self.lingering = False
         self.moved = False
+        self.answer_by = NEVER
         self._reading = True
         # Of the octets that wait for the client: how many at the last look, and since when not one has left.
         self._waiting_octets = 0
@@ -161,6 +166,10 @@ class Connection(Wire, asyncio.Protocol):
 
     def expire_reading(self) -> None:
         """The deadline has passed, and it is not the client's slowness in reading that it was set for."""
+        raise NotImplementedError
+
+    def expire_answer(self) -> None:
+        """The time for the response has passed."""
         raise NotImplementedError
 
     def drain(self) -> None:

@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 
 
 class Exchange:
-    """One request and its response. `request` is the parsed head; `gone` is set once the client has left."""
+    """One request and its response. `request` is the parsed head; `gone` is set once the client has left.
 
-    __slots__ = ("gone", "request", "wire")
+    `slot` is its place in the black box while the application's code runs, else -1.
+    """
+
+    __slots__ = ("gone", "request", "slot", "wire")
 
     def __init__(self, wire: Wire, request: Request) -> None:
         self.wire = wire
         self.request = request
         self.gone = False
+        self.slot = -1
 
     def start(self) -> None:
         """Begin: called once, after the part of the body that came with the head has been fed."""
@@ -63,7 +67,7 @@ class Exchange:
         raise NotImplementedError
 
     def cancel(self) -> None:
-        """The graceful timeout is over: end the application's work now, if it can be ended."""
+        """The graceful timeout or the request's own is over: end the application's work, if it can be ended."""
         raise NotImplementedError
 
 

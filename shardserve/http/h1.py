@@ -189,6 +189,8 @@ class H1Connection(H1Writing):
         self._request = request
         if service.access is not None:
             self._began = service.loop.time()
+        if service.timeouts.request:
+            self.answer_by = time.monotonic() + service.timeouts.request
         self._keep = request.keep_alive and (self._remaining is None or self._remaining.spend(service.now))
         self._exchange = exchange = service.open_exchange(self, request)
         if request.length == 0:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shardserve.http.connection import Connection
+from shardserve.errors import ProtocolError
+from shardserve.http.connection import NEVER, Connection
 from shardserve.http.head import STATUS_LINES, encode_fields, status_line
 from shardserve.http.request import HEAD_END
 from shardserve.logs import log, printable
@@ -15,7 +16,6 @@ from shardserve.logs import log, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shardserve.errors import ProtocolError
     from shardserve.http.exchange import Exchange
     from shardserve.http.request import Request
     from shardserve.http.service import Service
@@ -191,19 +191,42 @@ class H1Writing(Connection):
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer a request that is not one we serve, and close: where it ends is not sure (section 2.2, 6.3)."""
+        if self._framing == TO_COME:
+            log.info("refused a request from %s: %d %s", self.client or "a unix socket", error.status, error.reason)
+        self._end_with(error)
+
+    def expire_answer(self) -> None:
+        """See Connection.expire_answer: 504 if the response has not begun (RFC 9110, 15.6.5), else it is cut."""
+        self.answer_by = NEVER
+        exchange, request = self._exchange, self._request
+        if exchange is not None and request is not None:
+            seconds = self.service.timeouts.request
+            end = "answered with 504" if self._framing == TO_COME else "its response is cut"
+            path = printable(request.path.decode("latin-1"))
+            log.warning("%s %s: not complete within %g s (--request-timeout); %s", request.method, path, seconds, end)
+            self._end_with(ProtocolError(504, "the response took too long"))
+            self.service.overdue.add(exchange, self.service.now)
+
+    def _end_with(self, error: ProtocolError) -> None:
+        """Part with the current request: by an answer of the server's own if there is none yet, and by closing."""
         begun = self._framing != TO_COME
         if not begun:
-            log.info("refused a request from %s: %d %s", self.client or "a unix socket", error.status, error.reason)
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
             octets = encode_fields(status_line(error.status), _PLAIN_TEXT)[0]
             own = b"\r\ncontent-length: %d" % len(body) + _CLOSE_LINE + self.service.date + HEAD_END
+            if self._request is not None and self._request.method == "HEAD":
+                body = b""
             self._sent = len(body)
             self.transport.write(octets + own + body)
-        if not begun or self._exchange is not None:  # else it was recorded when its answer was complete
+        cut = begun and self._exchange is not None
+        if not begun or cut:  # else it was recorded when its answer was complete
             self._record()
         self._lose_exchange()
-        self._end()
+        if cut and self._framing == _BY_CLOSE:
+            self.transport.abort()  # a proper close is what would make it look whole
+        else:
+            self._end()
 
     def _lose_exchange(self) -> None:
         """Part with the current exchange, if any; it is told that nobody hears it any more."""

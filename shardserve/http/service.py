@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shardserve.http.head import date_line
+from shardserve.http.overdue import Overdue
 from shardserve.http.request import Limits
-from shardserve.net.board import Word, WorkerState
+from shardserve.net.blackbox import BlackBox
+from shardserve.net.board import Word, WorkerState, box
 from shardserve.net.loads import Load, unshared_line
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Timeouts:
     header: float = 10.0  # from the first octet of a head to its end; 0 = no limit, as for the next two
     body: float = 30.0  # of silence in a body
     write: float = 60.0  # without an octet of what waits for the client being taken
+    request: float = 0.0  # from a complete head to the end of its response; 0 = no limit
     body_min_rate: float = 240.0  # octets a second, on average, after the first 10 s; 0 = none
     drain_linger: float = 1.0  # what a draining worker waits for a request on a connection that is idle
     close_linger: float = 2.0  # what is read, and thrown away, after an answer that closes
@@ -48,6 +51,7 @@ class Service:
         "access",
         "ask_for_work",
         "board",
+        "box",
         "closing",
         "connections",
         "context",
@@ -64,6 +68,7 @@ class Service:
         "now",
         "open_exchange",
         "opening",
+        "overdue",
         "parser",
         "requests",
         "running",
@@ -98,6 +103,8 @@ class Service:
         self.connections: set[Connection] = set()
         self.opening = 0  # accepted, and not among the connections yet
         self.running: set[Exchange] = set()  # exchanges whose application code has not returned
+        self.overdue = Overdue(self.running)
+        self.box = BlackBox(box(board))
         self.access = access
         self.requests = 0
         self.draining = False
@@ -116,6 +123,10 @@ class Service:
         if self.give_on is not None:
             for connection in list(self.connections):  # those that it could not take before
                 connection.drain()
+        if self.timeouts.request:
+            for connection in [one for one in self.connections if one.answer_by <= self.now]:
+                connection.expire_answer()
+            self.overdue.look(self.now)
         self.publish()
 
     def publish(self) -> None:

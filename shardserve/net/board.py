@@ -1,4 +1,6 @@
-"""The board: a cache line of counters per worker in shared memory, written with plain stores, read by anyone.
+"""The board: a line per worker in shared memory, written with plain stores, read by anyone.
+
+A line is a cache line of counters, and behind it the requests in execution (blackbox.py).
 
 It is anonymous shared memory made by the supervisor before it forks, so it survives every worker: what a worker wrote
 last is still there after SIGKILL. No lock: each word has one writer, and a 64-bit aligned store is atomic on every
@@ -10,7 +12,10 @@ from __future__ import annotations
 import mmap
 from enum import IntEnum
 
-WORDS = 8  # 64-bit words per shard: one cache line, so that workers do not invalidate each other's
+from shardserve.net import blackbox
+
+WORDS = 8  # 64-bit words of counters: one cache line, so that workers do not invalidate each other's
+_LINE = WORDS + blackbox.WORDS
 
 
 class Word(IntEnum):
@@ -46,19 +51,19 @@ class Board:
 
     def __init__(self, shards: int) -> None:
         lines = max(shards, 1) * self.LINES_PER_SHARD
-        self._memory = mmap.mmap(-1, lines * WORDS * 8)
+        self._memory = mmap.mmap(-1, lines * _LINE * 8)
         self._words = memoryview(self._memory).cast("Q")
 
     def claim(self, shard: int, generation: int) -> memoryview:
         """Give a new worker of `shard` a free line, wiped and marked BOOTING. The supervisor calls it before it forks.
 
-        The line is eight words to read, or (by its one writer) to write: `line[Word.PID] = 7`. Raises RuntimeError when
-        all lines of the shard are in use.
+        The line begins with eight words to read, or (by its one writer) to write: `line[Word.PID] = 7`; the rest of it
+        is `box(line)`. Raises RuntimeError when all lines of the shard are in use.
         """
         for index in range(shard * self.LINES_PER_SHARD, (shard + 1) * self.LINES_PER_SHARD):
-            line = self._words[index * WORDS : (index + 1) * WORDS]
+            line = self._words[index * _LINE : (index + 1) * _LINE]
             if line[Word.STATE] == WorkerState.GONE:
-                for word in Word:
+                for word in range(_LINE):
                     line[word] = 0
                 line[Word.GENERATION] = generation
                 line[Word.STATE] = WorkerState.BOOTING
@@ -68,3 +73,8 @@ class Board:
     def release(self, line: memoryview) -> None:
         """Free the line of a worker that has been reaped; its other words stay readable until it is claimed again."""
         line[Word.STATE] = WorkerState.GONE
+
+
+def box(line: memoryview) -> memoryview:
+    """The part of a line that is its black box."""
+    return line[WORDS:]

@@ -7,12 +7,15 @@ import os
 import signal
 import time
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shardserve.logs import log
-from shardserve.net.board import WorkerState
+from shardserve.net.blackbox import describe, has_threads
+from shardserve.net.board import WorkerState, box
 from shardserve.worker.channel import Channel
 from shardserve.worker.process import end_process, run_worker
+from shardserve.worker.stacks import SHOW_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from shardserve.worker.place import Place
 
 
-_ABORT_GRACE = 1.0  # seconds that a hung worker has to show its stacks
+_SHOW_TASKS = 0.5  # seconds that a hung worker has to show its tasks
+_ABORT_GRACE = 1.0  # and then its threads' stacks
 
 
 class Child:
@@ -40,6 +44,7 @@ class Child:
         self.ready_at = 0.0
         self.deadline: float | None = self.born + boot_timeout if boot_timeout else None
         self.killed = ""  # why the supervisor has killed it
+        self._to_abort = False  # at the deadline, before it is killed
         self.failure: dict[str, Any] | None = None  # what it said when it could not start
 
     def command(self, command: Command, deadline: float | None = None) -> None:
@@ -56,12 +61,37 @@ class Child:
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def abort(self, why: str) -> None:
-        """End a process that does not move: by SIGABRT, at which it shows its stacks, else by SIGKILL."""
+        """End a process that does not move: it shows its tasks if it still runs Python, its stacks in any case.
+
+        Unless it is stopped (SIGSTOP): then it can show nothing.
+        """
+        self.state = WorkerState.DRAINING
+        if _is_stopped(self.pid):
+            log.error("shard %d: worker %d is %s; it is stopped, and cannot show its stacks", self.shard, self.pid, why)
+            self.kill(why)
+            return
         log.error("shard %d: worker %d is %s; its stacks follow", self.shard, self.pid, why)
         self.killed = why
-        self.state = WorkerState.DRAINING
-        self.deadline = time.monotonic() + _ABORT_GRACE
-        signal.pidfd_send_signal(self.pidfd, signal.SIGABRT)
+        self._to_abort = True
+        if has_threads(box(self.place.board)):
+            self.expire()
+        else:
+            self.deadline = time.monotonic() + _SHOW_TASKS
+            signal.pidfd_send_signal(self.pidfd, SHOW_TASKS)
+
+    def expire(self) -> None:
+        """The deadline of a process that is to leave has passed: SIGABRT once, if it hangs, and then SIGKILL."""
+        if self._to_abort:
+            self._to_abort = False
+            self.deadline = time.monotonic() + _ABORT_GRACE
+            signal.pidfd_send_signal(self.pidfd, signal.SIGABRT)
+        else:
+            self.kill("did not leave in time")
+
+    def executing(self) -> str:
+        """What it executes, or did when it died, as the end of a sentence; "" if nothing."""
+        what = describe(box(self.place.board))
+        return f" while executing: {what}" if what else ""
 
     def reap(self) -> str:
         """Collect the process, whose pidfd is readable; return how it ended, in words ("" for exit code 0)."""
@@ -77,6 +107,14 @@ class Child:
         """Close this process's descriptors of the worker."""
         self.channel.close()
         os.close(self.pidfd)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal (proc_pid_stat(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
 
 
 def fork_worker(config: Config, place: Place, leave_behind: Callable[[], None]) -> Child:

@@ -167,24 +167,26 @@ class Supervisor:
         how = child.reap()
         if child.killed:
             how = f"killed: {child.killed}"
+        doing = child.executing()
         self.sharding.board.release(child.place.board)
         shard.forget(child)
         if self._stopping:
             if self._stopping == "delay":
                 self._cover.update()
             if how and child.ready_at:
-                log.error("shard %d: worker %d ended badly (%s)", shard.index, child.pid, how)
+                log.error("shard %d: worker %d ended badly (%s)%s", shard.index, child.pid, how, doing)
             return
         self._cover.update()
         if was_incoming:
             self._on_boot_failure(shard, child, how)
         elif was_current:
-            log.error("shard %d: worker %d died (%s)", shard.index, child.pid, how or "exit code 0")
+            log.error("shard %d: worker %d died (%s)%s", shard.index, child.pid, how or "exit code 0", doing)
             if shard.incoming is None:
                 self._retry(shard, shard.delay_after(child))
         else:
             if how:
-                log.error("shard %d: worker %d, which was leaving, ended badly (%s)", shard.index, child.pid, how)
+                said = "shard %d: worker %d, which was leaving, ended badly (%s)%s"
+                log.error(said, shard.index, child.pid, how, doing)
             self._reloads.left(child)
 
     def _on_boot_failure(self, shard: Shard, child: Child, how: str) -> None:
@@ -371,7 +373,7 @@ class Supervisor:
                 if child.state == WorkerState.BOOTING:
                     child.kill(f"not ready within the boot timeout of {self._reloads.config.boot_timeout:g} s")
                 else:
-                    child.kill("did not leave in time")
+                    child.expire()
         for shard in self._waiting():
             if shard.retry_at is not None and shard.retry_at <= now:
                 self._replace(shard)
@@ -381,9 +383,9 @@ class Supervisor:
         changed, hung = self._watch.look(self._reloads.config.timeout)
         if changed:
             self._cover.update()
-        for child in hung:
+        for child, why in hung:
             if not child.killed:
-                child.abort(f"hung: its loop has not run for {self._reloads.config.timeout:g} s")
+                child.abort(why)
 
     # Odds and ends
 

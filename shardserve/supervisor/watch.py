@@ -1,20 +1,20 @@
 """Watching workers that live but do not move: half a second, and their shard is covered; --timeout, and they end.
 
 This is the supervisor's one poll (ten times a second): the length of an accept queue has no event. A worker is *stuck*
-while connections wait on its shard and it accepts none of them; it is *hung* once its loop has not run for the timeout.
+while connections wait on its shard and it accepts none of them; when it is *hung*, hang.py says.
 A machine that stalls everybody, the supervisor too, as a throttled container does, is neither.
 """
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shardserve.logs import log
 from shardserve.net.board import Word
 from shardserve.net.inbox import is_empty
 from shardserve.net.listener import queue_length
+from shardserve.supervisor.hang import Hangs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,7 @@ class Watch:
     def __init__(self, sharding: Sharding, shards: Sequence[Shard]) -> None:
         self._sharding = sharding
         self._shards = shards
+        self._hangs = Hangs()
         self._last_look = time.monotonic()
         self._seen: dict[int, tuple[int, int, float]] = {}  # shard -> pid, connections accepted, since when no more
 
@@ -43,13 +44,15 @@ class Watch:
         """When to look again."""
         return self._last_look + EVERY
 
-    def look(self, timeout: float) -> tuple[bool, list[Child]]:
-        """Look now: whether a shard has become stuck or moves again, and the workers that are hung.
+    def look(self, timeout: float) -> tuple[bool, list[tuple[Child, str]]]:
+        """Look now: whether a shard has become stuck or moves again, and the workers that are hung, with the reason.
 
-        `timeout` is how long, in seconds, a worker's loop may not run; 0 means for ever.
+        `timeout` is how long, in seconds, a worker's loop may not run, or no thread be free; 0 means for ever.
         """
         now = time.monotonic()
-        late, self._last_look = now - self._last_look > _LATE, now
+        late = now - self._last_look > _LATE
+        self._hangs.pass_time(min(now - self._last_look, _LATE))
+        self._last_look = now
         if late:
             self._seen.clear()  # nothing can be said of a time in which we ourselves did not run
         changed = False
@@ -63,8 +66,8 @@ class Watch:
                 if child is not None:
                     what = "does not accept; siblings do for it" if stuck else "accepts again"
                     log.warning("shard %d: worker %d %s", shard.index, child.pid, what)
-            if child is not None and timeout and not late and self._is_hung(child, timeout):
-                hung.append(child)
+            if child is not None and timeout and not late and (why := self._hangs.why(child, timeout)):
+                hung.append((child, why))
         return changed, hung
 
     def _is_stuck(self, shard: Shard, child: Child, now: float) -> bool:
@@ -81,16 +84,3 @@ class Watch:
             self._seen[shard.index] = (pid, accepted, now)
             return False
         return now - since >= _STUCK_AFTER
-
-    def _is_hung(self, child: Child, timeout: float) -> bool:
-        silent = time.monotonic_ns() - child.place.board[Word.HEARTBEAT]
-        return silent > timeout * _SECOND and not _is_traced(child.pid)
-
-
-def _is_traced(pid: int) -> bool:
-    """Whether a debugger is attached: a breakpoint is no hang."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-    return "TracerPid:\t0" not in status

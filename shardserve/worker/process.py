@@ -22,6 +22,7 @@ from shardserve.worker.channel import Channel, failure
 from shardserve.worker.forks import Forks
 from shardserve.worker.loop import new_loop
 from shardserve.worker.orphan import die_with, let_go_with
+from shardserve.worker.stacks import show_tasks_on_signal
 from shardserve.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def run_worker(config: Config, place: Place, channel: Channel, parent: int) -> i
         loaded = load(config)
         for number in _GROUP_SIGNALS:  # again: the application may have taken them over
             signal.signal(number, _ignore)
+        show_tasks_on_signal(loop)
         worker = Worker(config, place, loaded, loop, channel.send)
         forks.worker = worker
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

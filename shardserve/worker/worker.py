@@ -84,6 +84,8 @@ class Worker:
             place.siblings.loads.line(place.shard) if place.siblings is not None else None,
             _lifetime(config),
         )
+        if self._pool is not None:
+            self.service.box.limit(config.threads)
         self._gateway = gateway
         self.listening = Listening(self.service, place, config.backlog)
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
@@ -176,6 +178,8 @@ class Worker:
             self._leaving.tick()
         elif self._say is not None and self.service.now >= self._ask_after:
             reason = self._recycling.reason(self.service.requests)
+            if self._pool is not None and self.service.overdue.stuck:
+                reason = f"has lost a thread to {self.service.overdue.stuck} (--request-timeout)"
             if reason:
                 self._say({"retire": reason})
                 self._ask_after = self.service.now + _ASK_AGAIN
@@ -204,5 +208,6 @@ def _timeouts(config: Config) -> Timeouts:
         header=config.header_timeout,
         body=config.body_timeout,
         write=config.write_timeout,
+        request=config.request_timeout,
         body_min_rate=config.body_min_rate,
     )

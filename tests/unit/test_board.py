@@ -7,19 +7,22 @@ import signal
 
 import pytest
 
-from shardserve.net.board import WORDS, Board, Word, WorkerState
+from shardserve.net import blackbox
+from shardserve.net.board import WORDS, Board, Word, WorkerState, box
 
 
 def test_a_claimed_line_is_wiped_and_booting() -> None:
     board = Board(2)
     line = board.claim(1, 7)
-    assert len(line) == WORDS == len(Word)
+    assert len(Word) == WORDS
+    assert len(line) == WORDS + blackbox.WORDS
     assert (line[Word.GENERATION], line[Word.STATE]) == (7, WorkerState.BOOTING)
-    for word in Word:
+    for word in range(len(line)):
         line[word] = 2**64 - 1
     board.release(line)
     again = board.claim(1, 8)
-    assert list(again) == [8 if word == Word.GENERATION else int(word == Word.STATE) for word in Word]
+    assert list(again[:WORDS]) == [8 if word == Word.GENERATION else int(word == Word.STATE) for word in Word]
+    assert not any(box(again))
 
 
 def test_each_shard_has_lines_of_its_own_for_the_workers_that_may_be_alive_at_once() -> None:

@@ -1,0 +1,126 @@
+"""The black box: which requests a worker executes, and since when, in shared memory that outlives it.
+
+It is the part of a worker's line of the board behind its counters. A slot is free while its start is 0; the start is
+written after the text, so that a slot with a start is whole. Slots are handed out by popping a list, which is atomic:
+threads need no lock, and only what finds no slot of its own takes one.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+
+from shardserve.logs import printable
+
+SLOTS = 64  # the last one is for the newest of the requests that have found no other
+_LAST = SLOTS - 1
+_PATH_MAX = 104  # octets; a path that fills them all has been cut
+_SLOT = struct.Struct(f"16s{_PATH_MAX}sQ")  # method, path without the query (it may hold secrets), start
+_SLOT_WORDS = _SLOT.size // 8
+_START = _SLOT_WORDS - 1  # of a slot's words: time.monotonic_ns()
+_BEYOND = SLOTS * _SLOT_WORDS  # how many requests have no slot of their own
+_NEWEST = _BEYOND + 1  # when the newest of them began, if it has ended too
+_THREADS = _BEYOND + 2  # how many requests can be executed at once (WSGI); 0 = any number
+WORDS = _BEYOND + 8  # 64-bit words, in whole cache lines
+SHOWN = 16  # requests that a description names: half of them the oldest, half the newest
+_SECOND = 1_000_000_000  # nanoseconds
+
+Note = tuple[bytes, bytes, int]  # what a slot holds
+
+
+class BlackBox:
+    """The worker's side: notes the begin and the end of each execution. May be used by several threads."""
+
+    __slots__ = ("_beyond", "_free", "_lock", "_newest", "_words")
+
+    def __init__(self, words: memoryview) -> None:
+        """`words` are WORDS 64-bit ones, all 0."""
+        self._words = words
+        self._free = list(range(_LAST))
+        self._beyond = 0
+        self._newest: object = None  # whose the last slot is
+        self._lock = threading.Lock()
+
+    def began(self, owner: object, method: str, path: bytes) -> int:
+        """The execution of a request begins; returns its slot, for `ended`. `owner` is any object of its own."""
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            return self._began_beyond(owner, method, path)
+        _SLOT.pack_into(self._words, slot * _SLOT.size, method.encode(), path, time.monotonic_ns())
+        return slot
+
+    def _began_beyond(self, owner: object, method: str, path: bytes) -> int:
+        words = self._words
+        with self._lock:
+            self._newest = owner
+            self._beyond += 1
+            words[_NEWEST] = now = time.monotonic_ns()
+            words[_BEYOND] = self._beyond
+            _SLOT.pack_into(words, _LAST * _SLOT.size, method.encode(), path, now)
+        return _LAST
+
+    def ended(self, owner: object, slot: int) -> None:
+        """The execution has ended."""
+        if slot != _LAST:
+            self._words[slot * _SLOT_WORDS + _START] = 0
+            self._free.append(slot)
+            return
+        with self._lock:
+            self._beyond -= 1
+            self._words[_BEYOND] = self._beyond
+            if self._newest is owner:
+                self._newest = None
+                self._words[_LAST * _SLOT_WORDS + _START] = 0
+
+    def limit(self, threads: int) -> None:
+        """Say that requests are executed by so many threads."""
+        self._words[_THREADS] = threads
+
+
+def describe(words: memoryview) -> str:
+    """What is, or was, in execution, the longest first: "GET /a (3.2 s), POST /b (0.1 s) and 7 more"; "" if nothing."""
+    now = time.monotonic_ns()
+    slots = _notes(words)
+    total = len(slots) + words[_BEYOND] - (_LAST in slots)
+    notes = sorted(slots.values(), key=lambda note: note[2])
+    if len(notes) > SHOWN:
+        notes[SHOWN // 2 : -SHOWN // 2] = []
+    said = ", ".join(
+        f"{_text(method)} {_text(path)}{'...' * (len(path) == _PATH_MAX)} ({(now - start) / _SECOND:.1f} s)"
+        for method, path, start in notes
+    )
+    more = total - len(notes)
+    return f"{said} and {more} more" if more > 0 else said
+
+
+def has_threads(words: memoryview) -> bool:
+    """Whether the worker executes requests on threads of a pool (WSGI), not on its loop."""
+    return bool(words[_THREADS])
+
+
+def full_since(words: memoryview) -> int:
+    """When the newest of the calls began that now occupy every thread (`time.monotonic_ns()`); 0 if one is free.
+
+    A worker that makes progress while this reads shows a new start: it can only seem fuller than it is for a moment.
+    """
+    starts = [start for slot, (_, _, start) in _notes(words).items() if slot != _LAST]
+    beyond = words[_BEYOND]
+    if not 0 < words[_THREADS] <= len(starts) + beyond:
+        return 0
+    return max([*starts, words[_NEWEST]])
+
+
+def _notes(words: memoryview) -> dict[int, Note]:
+    """The slots in use."""
+    notes = {}
+    for slot in range(SLOTS):
+        method, path, start = _SLOT.unpack_from(words, slot * _SLOT.size)
+        if start:
+            notes[slot] = (method.rstrip(b"\0"), path.rstrip(b"\0"), start)
+    return notes
+
+
+def _text(octets: bytes) -> str:
+    return printable(octets.decode("latin-1"))
