@@ -179,7 +179,8 @@ class Config:
     )
     max_rss: int = option(
         0,
-        "Resident memory in bytes (or 512M, 2G) at which a worker is replaced, ready first; 0 never.",
+        "Resident memory in bytes (or 512M, 2G) at which a worker is replaced, ready first (or, where memory has no "
+        "room for one more, after it has left); 0 never.",
         kind=Size(),
         group=WORKERS,
     )

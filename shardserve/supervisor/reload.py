@@ -10,9 +10,11 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from shardserve.config.cpus import choose_workers
+from shardserve.config.memory import free_memory
 from shardserve.errors import AppError, ConfigError, ShardserveError
 from shardserve.logs import log, set_up_logging
 from shardserve.net.listener import close_all
+from shardserve.worker.recycle import resident_octets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +31,7 @@ class Reloads:
 
     `config` and `generation` are those in force: a reload's take their place when its first worker is ready. `reread`
     resolves the configuration again; `replace` starts a worker on a shard, with what `for_shard` says; `scale_to` sets
-    the number of workers.
+    the number of workers; `make_room` has a shard's worker leave before it is replaced.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Reloads:
         reread: Callable[[], Config],
         replace: Callable[[Shard], None],
         scale_to: Callable[[int], None],
+        make_room: Callable[[Shard], None],
     ) -> None:
         self.config = config
         self.generation = 1
@@ -50,6 +53,7 @@ class Reloads:
         self._scale_to = scale_to
         self._added: list[ShardGroup] = []  # listeners that the reload under way has made
         self._count: int | None = None  # workers there are to be after it, where that changes
+        self._make_room = make_room
         self._latest = 1  # the last generation number given out
         self._next: Config | None = None  # the configuration of the reload under way
         self._proven = False  # one of its workers has become ready
@@ -100,13 +104,26 @@ class Reloads:
         self._go_on()
 
     def retire(self, child: Child, reason: str) -> None:
-        """Replace one worker, ready first; during a reload its turn comes after it, if that has not replaced it."""
+        """Replace one worker, ready first; during a reload its turn comes after it, if that has not replaced it.
+
+        Where memory has no room for one more worker of its size, it leaves first, one at a time, while siblings serve
+        for it; with nobody else to serve only ready first remains.
+        """
         shard = self._shards[child.shard]
         if self.under_way:
             self._retiring.append((child, reason))
         elif child is shard.current and shard.incoming is None:
+            others = [other for other in self._shards if other is not shard]
+            free, needed = free_memory(), resident_octets(child.pid)
+            tight = free is not None and free < needed
+            if tight and any(other.making_room for other in others):
+                return  # it asks again
             log.info("shard %d: worker %d %s and is replaced", shard.index, child.pid, reason)
-            self._replace(shard)
+            if tight and any(other.moves for other in others):
+                log.info("shard %d: it leaves first: no room for one more in %.0f MB", shard.index, (free or 0) / 1e6)
+                self._make_room(shard)
+            else:
+                self._replace(shard)
 
     def finish(self) -> None:
         """The reload (or the start) is over, well or not: what waited for that gets its turn."""

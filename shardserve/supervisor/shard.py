@@ -24,6 +24,7 @@ class Shard:
         self.leaving: list[Child] = []
         self.retry_at: float | None = None
         self.parked = False  # there are more shards than workers wanted: a sibling accepts for it
+        self.making_room: Child | None = None  # leaves before its replacement is started, for want of memory
         self.stuck = False  # the current worker does not accept what waits (watch.py)
         self._failures = 0
 
@@ -54,6 +55,12 @@ class Shard:
         if old is not None:
             self.leaving.append(old)
         return old
+
+    def make_room(self) -> Child | None:
+        """The current worker is to leave before there is another; returns it."""
+        self.making_room = self.park()
+        self.parked = False
+        return self.making_room
 
     def forget(self, child: Child) -> None:
         """A worker process is gone."""

@@ -49,7 +49,7 @@ class Supervisor:
         count = sharding.count
         self.sharding = sharding
         self.shards = [Shard(index) for index in range(count)]
-        self._reloads = Reloads(config, sharding, self.shards, reread, self._replace, self._scale_to)
+        self._reloads = Reloads(config, sharding, self.shards, reread, self._replace, self._scale_to, self._make_room)
         self._cover = Cover(sharding, self.shards)
         self._watch = Watch(sharding, self.shards)
         self._signals = signals
@@ -188,6 +188,10 @@ class Supervisor:
                 said = "shard %d: worker %d, which was leaving, ended badly (%s)%s"
                 log.error(said, shard.index, child.pid, how, doing)
             self._reloads.left(child)
+            if child is shard.making_room:
+                shard.making_room = None
+                if shard.current is None and shard.incoming is None and not shard.parked:
+                    self._replace(shard)
 
     def _on_boot_failure(self, shard: Shard, child: Child, how: str) -> None:
         error = _failure_of(child, how)
@@ -222,6 +226,13 @@ class Supervisor:
             return
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_exit(child))
         self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_message(child))
+
+    def _make_room(self, shard: Shard) -> None:
+        """Have the shard's worker leave while siblings serve for it; its replacement starts when it has left."""
+        old = shard.make_room()
+        self._cover.update()
+        if old is not None:
+            self._drain(old)
 
     def _leave_behind(self, index: int) -> None:
         """In a forked process: close everything but the listeners of shard `index` (-1: all of them)."""

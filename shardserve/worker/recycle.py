@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shardserve.config.settings import Config
 
-_STATM = Path("/proc/self/statm")
-
 
 class Recycling:
     """The limits of one worker, jitter drawn, so that workers that started together do not leave together."""
@@ -35,9 +33,9 @@ class Recycling:
         return ""
 
 
-def resident_octets() -> int:
-    """This process's resident memory in octets (proc_pid_statm(5)); 0 where that cannot be read."""
+def resident_octets(pid: int | None = None) -> int:
+    """A process's resident memory in octets (proc_pid_statm(5)), this one's if none is named; 0 if it is not said."""
     try:
-        return int(_STATM.read_text().split()[1]) * resource.getpagesize()
+        return int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]) * resource.getpagesize()
     except (OSError, ValueError, IndexError):
         return 0

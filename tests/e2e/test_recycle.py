@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from support.load import Load
+from support.proc import alive, eventually
 from support.server import Server
 
 Serve = Callable[..., Server]
@@ -39,3 +44,61 @@ def test_recycling_by_memory(serve: Serve) -> None:
         server.wait_for(rf"worker {first} uses \d+ MB of memory \(--max-rss\) and is replaced")
         assert load.finish().ok == 400
     server.wait_for("serves .ready", count=2)
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A control group of its own with 380 MB, for a server that is started later."""
+    for mount, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(mount) / f"shardserve-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text("380000000")
+            yield group
+            return
+        except OSError:
+            continue
+        finally:
+            eventually("the group is empty", lambda group=group: not (group / "cgroup.procs").read_text(), 20)
+            group.rmdir()
+    pytest.skip("no control group for memory can be made here: needs root and a writable /sys/fs/cgroup")
+
+
+def launch_in(group: Path) -> tuple[str, str]:
+    script = f"import os, pathlib, runpy; pathlib.Path({str(group / 'cgroup.procs')!r}).write_text(str(os.getpid()))"
+    return "-c", f"{script}; runpy.run_module('shardserve', run_name='__main__')"
+
+
+def grow_until(server: Server, logged: str) -> None:
+    """Ask for a megabyte more up to fifty times a second: workers look at their size once a second."""
+    for _ in range(1000):
+        server.get("/grow")
+        if logged in server.log:
+            return
+        time.sleep(0.02)
+    raise AssertionError(server.log)
+
+
+def test_without_memory_for_one_more_a_worker_leaves_before_its_replacement(memory_group: Path, serve: Serve) -> None:
+    server = serve("grows:app", "--workers", "2", "--max-rss", "150M", launcher=launch_in(memory_group))
+    grow_until(server, "it leaves first")
+    assert len(server.workers()) == 2
+    shard = re.findall(r"shard (\d): it leaves first", server.log)[0]
+    old = re.findall(rf"shard {shard}: worker (\d+) .* is replaced", server.log)[-1]
+    for _ in range(10):
+        server.get("/")  # the sibling serves meanwhile
+    server.wait_for(rf"shard {shard}: worker \d+ serves .ready", count=2)
+    assert not alive(int(old))
+    assert "died" not in server.log
+
+
+def test_the_only_worker_is_replaced_ready_first_whatever_memory_is_left(memory_group: Path, serve: Serve) -> None:
+    server = serve("grows:app", "--workers", "1", "--max-rss", "250M", launcher=launch_in(memory_group))
+    first = server.workers()[0]
+    grow_until(server, "is replaced")
+    server.wait_for("serves .ready", count=2)
+    assert "leaves first" not in server.log
+    eventually("the first has left", lambda: not alive(first))

@@ -83,7 +83,7 @@ def test_what_was_queued_or_unread_when_the_signal_came_is_answered(serve: Serve
     path = str(tmp_path / "app.sock")
     server = serve("staged:asgi", "--workers", "1", bind=f"unix:{path}" if address == "unix" else "127.0.0.1:0")
     target = path if address == "unix" else server.port
-    with Load(target, "/block?1", clients=1, requests=1) as busy:
+    with Load(target, "/block?3", clients=1, requests=1) as busy:
         server.wait_for("begun /block")  # from here on the worker neither accepts nor reads
         with Load(target, "/late", clients=40, requests=40) as late:
             if address == "tcp":
