@@ -39,13 +39,13 @@ def test_reload(serve: Serve, link: Link, row: Row, app: str) -> None:
 
 @APPS
 def test_reload_under_keep_alive(serve: Serve, link: Link, row: Row, app: str) -> None:
-    """Half of the connections never rest, half hardly do anything: none is closed, told to close, or fails."""
+    """Some connections never rest, most hardly do anything: none is closed, told to close, or fails."""
     row.name = f"HUP, keep-alive, {app[5:]}{link.name}"
     server = serve(app, "--workers", str(WORKERS), bind=link.bind)
     busy = link.load(server, clients=24, keep_alive=True)
-    idle = link.load(server, clients=24, keep_alive=True, think=1.0, seed=2)
+    idle = link.load(server, clients=200, keep_alive=True, think=8.0, seed=2)
     with row.under(busy, idle):
-        idle.wait_for(24)
+        idle.wait_for(200, since=0)
         for event in range(EVENTS):
             since = busy.wait_for(REQUESTS // 10)
             server.signal(signal.SIGHUP)
