@@ -24,6 +24,7 @@ STATUS_LINES = {
 # first seen; the table stops growing at a size that an application making up names cannot turn into memory.
 _PREFIXES: dict[bytes, bytes] = {}
 _PREFIXES_MAX = 1024
+_CR, _LF, _NUL = b"\r\n\0"
 _SPECIAL = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date"))
 
 
@@ -78,9 +79,10 @@ def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> 
     except TypeError:
         wrong = next(part for part in parts if not isinstance(part, bytes | bytearray))
         raise TypeError(f"response header values must be bytes, not {type(wrong).__name__}: {wrong!r}") from None
-    # Three scans of the joined head instead of three for each value (RFC 9110 section 5.5: no CR, LF, NUL in a value).
-    lines = len(parts) // 2
-    if octets.count(b"\n") != lines or octets.count(b"\r") != lines or b"\0" in octets:
+    # RFC 9110 section 5.5: no CR, LF, NUL in a value. All values at once, and octets as numbers: CPython's
+    # `bytes in bytes` raises and drops a TypeError before it looks.
+    values = b"".join(parts[2::2])
+    if _CR in values or _LF in values or _NUL in values:
         raise ValueError("a response header value holds CR, LF or NUL")
     return octets, length, close, dated
 
