@@ -40,6 +40,7 @@ _HOST = re.compile(
 _KNOWN_HOSTS: set[bytes] = set()  # that have been found well-formed
 _KNOWN_HOSTS_MAX = 256
 _SINGULAR = (b"host", b"content-length", b"transfer-encoding", b"expect")  # fields that must not be repeated
+_SPECIAL = frozenset((*_SINGULAR, b"connection", b"x-forwarded-for", b"x-forwarded-proto"))
 _SLASH, _UNDERSCORE = b"/_"
 # A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
 _CONNECTION = {b"": (False, False), b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
@@ -65,6 +66,7 @@ class Request:
     """
 
     __slots__ = (
+        "ambiguous",
         "expect_continue",
         "forwarded",
         "headers",
@@ -73,6 +75,7 @@ class Request:
         "method",
         "path",
         "query",
+        "special",
         "version",
     )
 
@@ -85,6 +88,18 @@ class Request:
     keep_alive: bool
     expect_continue: bool
     forwarded: bool  # some X-Forwarded- field is there
+    special: list[tuple[bytes, bytes]]  # the fields that mean something to us, in order
+    ambiguous: bool  # some name has an underscore
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take the next field from a parser: the name in any case, the value perhaps with white space behind it."""
+        name = name.lower()
+        field = (name, value.rstrip(b" \t"))
+        self.headers.append(field)
+        if name in _SPECIAL:
+            self.special.append(field)
+        elif _UNDERSCORE in name:
+            self.ambiguous = True
 
     def field(self, name: bytes) -> bytes | None:
         """The value of the first field of that (lower-case) name, or None."""
@@ -143,16 +158,21 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
         _check_sizes(head, limits)
     request = Request()
     head, authority = _read_line(request, head)
+    request.headers = []
+    request.special = []
+    request.ambiguous = False
     try:
-        fields = parser.parse(head)
+        parser.parse(head, request)
     except ProtocolError as error:
         raise _judge_coding(head) or error from None
-    count = len(fields)
+    count = len(request.headers)
     if count > limits.fields:
         raise ProtocolError(431, "too many header fields")
     if head.count(b"\n") != count + 2:  # one for the request line, each field, the empty line
         raise ProtocolError(400, "folded field")  # section 5.2
-    request.headers = fields
+    if request.ambiguous:
+        # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
+        request.headers = [field for field in request.headers if _UNDERSCORE not in field[0]]
     _read_framing(request, authority)
     if request.length and request.length > limits.body > 0:
         raise ProtocolError(413, "request body too large")
@@ -227,12 +247,10 @@ def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, byte
 
 def _read_framing(request: Request, authority: bytes | None) -> None:
     """Read the fields that decide where the message ends (section 6) and who it is for (section 3.2)."""
-    found = dict(request.headers)
-    if len(found) != len(request.headers):
-        _join_repeated(request, found)
-    if _UNDERSCORE in b"".join(found):
-        # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
-        request.headers = [field for field in request.headers if b"_" not in field[0]]
+    special = request.special
+    found = dict(special)
+    if len(found) != len(special):
+        _join_repeated(special, found)
     request.forwarded = b"x-forwarded-for" in found or b"x-forwarded-proto" in found
     host = found.get(b"host")
     if host is None:
@@ -259,14 +277,14 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
         request.expect_continue = request.length != 0
 
 
-def _join_repeated(request: Request, found: dict[bytes, bytes]) -> None:
+def _join_repeated(special: list[tuple[bytes, bytes]], found: dict[bytes, bytes]) -> None:
     """Some name is there more than once: refuse it where that makes the framing unsure, join Connection's values."""
-    names = [name for name, _ in request.headers]
+    names = [name for name, _ in special]
     for name in _SINGULAR:
         if names.count(name) > 1:
             raise ProtocolError(400, f"more than one {name.decode().title()}")
     if b"connection" in found:
-        found[b"connection"] = b",".join(value for name, value in request.headers if name == b"connection")
+        found[b"connection"] = b",".join(value for name, value in special if name == b"connection")
 
 
 def _body_length(request: Request, length: bytes | None, coding: bytes | None) -> int | None:
