@@ -51,8 +51,12 @@ class AsgiGateway:
 
     def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
         """The connection scope of a request (ASGI HTTP spec, "HTTP Connection Scope")."""
-        client, scheme = self.proxies.resolve(wire, request)
-        path = decode_path(request.path).decode("utf-8", "replace")
+        client, scheme = wire.client, wire.scheme
+        if request.forwarded:
+            client, scheme = self.proxies.resolve(wire, request)
+        path = request.path.decode()  # visible ASCII, as request.py has it
+        if "%" in path:
+            path = decode_path(request.path).decode("utf-8", "replace")
         if self.root_path:
             path = "".join(split_root(path, self.root_path))
         return {
