@@ -27,7 +27,7 @@ _DISCONNECT = "http.disconnect"
 
 
 class AsgiGateway:
-    """One per worker: what every request of it shares. Calling it opens the exchange for a request."""
+    """One per worker: what every request of it shares."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class AsgiGateway:
         self.extensions = extensions
         self.state: dict[str, Any] = {}  # the lifespan's; each request gets a shallow copy
 
-    def __call__(self, wire: Wire, request: Request) -> AsgiExchange:
+    def open(self, wire: Wire, request: Request) -> AsgiExchange:
         """Open the exchange for a request."""
         return AsgiExchange(wire, request, self)
 

@@ -52,7 +52,7 @@ def _environ_name(name: bytes) -> str:
 
 
 class WsgiGateway:
-    """One per worker: what every request of it shares. Calling it opens the exchange for a request."""
+    """One per worker: what every request of it shares."""
 
     def __init__(
         self, app: App, pool: ThreadPool, proxies: TrustedProxies, root_path: str, extra: dict[str, Any]
@@ -72,7 +72,7 @@ class WsgiGateway:
             **extra,
         }
 
-    def __call__(self, wire: Wire, request: Request) -> WsgiExchange:
+    def open(self, wire: Wire, request: Request) -> WsgiExchange:
         """Open the exchange for a request."""
         return WsgiExchange(wire, request, self)
 

@@ -43,7 +43,7 @@ _SINGULAR = (b"host", b"content-length", b"transfer-encoding", b"expect")  # fie
 _SPECIAL = frozenset((*_SINGULAR, b"connection", b"x-forwarded-for", b"x-forwarded-proto"))
 _SLASH, _UNDERSCORE = b"/_"
 # A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
-_CONNECTION = {b"": (False, False), b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
+_CONNECTION = {b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +267,12 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
         request.length = _body_length(request, found.get(b"content-length"), found.get(b"transfer-encoding"))
     else:
         request.length = 0
-    connection = found.get(b"connection", b"")
-    closes, keeps = _CONNECTION.get(connection) or _connection_options(connection)
-    request.keep_alive = not closes and (keeps or request.version == "1.1")
+    connection = found.get(b"connection")
+    if connection is None:
+        request.keep_alive = request.version == "1.1"
+    else:
+        closes, keeps = _CONNECTION.get(connection) or _connection_options(connection)
+        request.keep_alive = not closes and (keeps or request.version == "1.1")
     request.expect_continue = False
     if b"expect" in found and request.version == "1.1":
         if found[b"expect"].lower() != b"100-continue":

@@ -85,7 +85,7 @@ class Worker:
         if config.access_logfile:
             self._access = AccessLog(loop, place.access or open_sink(config.access_logfile), config.access_logformat)
         self.service = Service(
-            loop, make_parser(config.http), gateway, place.board, _limits(config), _timeouts(config), self._access
+            loop, make_parser(config.http), gateway.open, place.board, _limits(config), _timeouts(config), self._access
         )
         self._own = [Acceptor(self.service, listener, H1Connection) for listener in place.listeners]
         self._adopted: dict[int, list[Acceptor]] = {}  # of shards that have no worker now

@@ -297,7 +297,7 @@ class Driver:
             one.start()
         self.gateway = make_gateway(self.loop)
         self.board = Board(1).claim(0, 1)
-        self.service = Service(self.loop, make_parser(parser), self.gateway, self.board, limits, timeouts)
+        self.service = Service(self.loop, make_parser(parser), self.gateway.open, self.board, limits, timeouts)
         self._peer, self._server = peer, server
         self.transport = self.connect()
 
