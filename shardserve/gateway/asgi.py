@@ -27,7 +27,7 @@ _DISCONNECT = "http.disconnect"
 
 
 class AsgiGateway:
-    """One per worker: what every request of it shares. Calling it opens the exchange for a request."""
+    """One per worker: what every request of it shares."""
 
     def __init__(
         self,
@@ -45,14 +45,18 @@ class AsgiGateway:
         self.extensions = extensions
         self.state: dict[str, Any] = {}  # the lifespan's; each request gets a shallow copy
 
-    def __call__(self, wire: Wire, request: Request) -> AsgiExchange:
+    def open(self, wire: Wire, request: Request) -> AsgiExchange:
         """Open the exchange for a request."""
         return AsgiExchange(wire, request, self)
 
     def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
         """The connection scope of a request (ASGI HTTP spec, "HTTP Connection Scope")."""
-        client, scheme = self.proxies.resolve(wire, request)
-        path = decode_path(request.path).decode("utf-8", "replace")
+        client, scheme = wire.client, wire.scheme
+        if request.forwarded:
+            client, scheme = self.proxies.resolve(wire, request)
+        path = request.path.decode()  # visible ASCII, as request.py has it
+        if "%" in path:
+            path = decode_path(request.path).decode("utf-8", "replace")
         if self.root_path:
             path = "".join(split_root(path, self.root_path))
         return {

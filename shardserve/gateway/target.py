@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 Peer = tuple[str, int] | None
 
 
+_PERCENT = ord("%")  # to be looked for as a number: CPython's `bytes in bytes` raises and drops a TypeError first
+
+
 def decode_path(path: bytes) -> bytes:
     """Percent-decode the path of a target; what the octets mean is left to the gateway."""
-    return unquote_to_bytes(path) if b"%" in path else path
+    return unquote_to_bytes(path) if _PERCENT in path else path
 
 
 def split_root(path: str, root_path: str) -> tuple[str, str]:

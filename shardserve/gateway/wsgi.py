@@ -54,7 +54,7 @@ def _environ_name(name: bytes) -> str:
 
 
 class WsgiGateway:
-    """One per worker: what every request of it shares. Calling it opens the exchange for a request."""
+    """One per worker: what every request of it shares."""
 
     def __init__(
         self, app: App, pool: ThreadPool[WsgiExchange], proxies: TrustedProxies, root_path: str, extra: dict[str, Any]
@@ -113,7 +113,7 @@ class WsgiGateway:
         else:
             self.pool.submit(exchange)
 
-    def __call__(self, wire: Wire, request: Request) -> WsgiExchange:
+    def open(self, wire: Wire, request: Request) -> WsgiExchange:
         """Open the exchange for a request."""
         return WsgiExchange(wire, request, self)
 

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from shardserve.http.lifetime import Remaining
     from shardserve.http.service import Service
 
-_ROUNDS = 16  # requests of one pipeline answered in a row before other connections get their turn
+_TURNS = range(16)  # requests of one pipeline are answered in a row before other connections get their turn
 _BUFFER_MAX = 65536  # octets of requests to come that are held while one is being answered
 _DISCARD_MAX = 65536  # octets of an unwanted body that are read to keep the connection
 
 _MOVED_MAX = 65536  # octets of a request that another worker may be given
 
 _CRLF = b"\r\n"
+_CR = _CRLF[0]
 
 
 class H1Connection(H1Writing):
@@ -133,10 +134,10 @@ class H1Connection(H1Writing):
         """
         self._pumping = True
         try:
-            for _ in range(_ROUNDS):
+            for _ in _TURNS:
                 if self.paused is not None:  # the client does not read its answers: no more of them (resume_writing)
                     break
-                if data.startswith(_CRLF) and not self._blank:
+                if data[0] == _CR and data.startswith(_CRLF) and not self._blank:
                     self._blank = True  # section 2.2: an empty line before a request is skipped, one
                     data = data[2:]
                 end = data.find(HEAD_END)
@@ -195,7 +196,8 @@ class H1Connection(H1Writing):
         self._exchange = exchange = service.open_exchange(self, request)
         if request.length == 0:
             self._state = READ
-            self._keep_for_later(data)
+            if data or not self._reading:
+                self._keep_for_later(data)
             exchange.end()
         else:
             if request.length is None:

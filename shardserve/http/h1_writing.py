@@ -78,26 +78,28 @@ class H1Writing(Connection):
         request = self._request
         if exchange is not self._exchange or request is None:
             return
-        octets, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
+        parts, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
         self._status = status
-        own = self._choose_framing(request, length, status, body, more)
+        parts.append(self._choose_framing(request, length, status, body, more))
         if close or self.service.closing or (not more and self._state != READ and self._unread_is_large()):
             self._keep = False
         if not self._keep:
-            own += _CLOSE_LINE
+            parts.append(_CLOSE_LINE)
         elif request.version == "1.0":
-            own += _KEEP_LINE
+            parts.append(_KEEP_LINE)
         if not dated:
-            own += self.service.date
+            parts.append(self.service.date)
+        parts.append(HEAD_END)
         if self._framing == _BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.
             self._unsent = 0
             self._sent = len(body)
-            self.transport.write(b"".join((octets, own, HEAD_END, body)))
+            parts.append(body)
+            self.transport.write(b"".join(parts))
             if not more:
                 self._finish()
         else:
-            self.transport.write(b"".join((octets, own, HEAD_END)))
+            self.transport.write(b"".join(parts))
             self._write_body(body, more)
 
     def _choose_framing(self, request: Request, length: int | None, status: int, body: bytes, more: bool) -> bytes:
@@ -170,7 +172,7 @@ class H1Writing(Connection):
             request.expect_continue = False
             self.transport.write(_CONTINUE)
             return
-        self.transport.write(encode_fields(b"HTTP/1.1 %d " % status, headers)[0] + HEAD_END)
+        self.transport.write(b"".join(encode_fields(b"HTTP/1.1 %d " % status, headers)[0]) + HEAD_END)
 
     def abort(self, exchange: Exchange) -> None:
         """See Wire.abort: close without the end that the framing promised."""
@@ -213,7 +215,7 @@ class H1Writing(Connection):
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
-            octets = encode_fields(status_line(error.status), _PLAIN_TEXT)[0]
+            octets = b"".join(encode_fields(status_line(error.status), _PLAIN_TEXT)[0])
             own = b"\r\ncontent-length: %d" % len(body) + _CLOSE_LINE + self.service.date + HEAD_END
             if self._request is not None and self._request.method == "HEAD":
                 body = b""

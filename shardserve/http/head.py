@@ -24,6 +24,7 @@ STATUS_LINES = {
 # first seen; the table stops growing at a size that an application making up names cannot turn into memory.
 _PREFIXES: dict[bytes, bytes] = {}
 _PREFIXES_MAX = 1024
+_CR, _LF, _NUL = b"\r\n\0"
 _SPECIAL = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date"))
 
 
@@ -42,12 +43,14 @@ def status_line(status: int) -> bytes:
     return found
 
 
-def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None, bool, bool]:
+def encode_fields(
+    first_line: bytes, headers: Iterable[tuple[bytes, bytes]]
+) -> tuple[list[bytes], int | None, bool, bool]:
     """Check and encode a head up to its last field, without the CRLF behind it.
 
-    Returns the octets and what the application said about fields that the wire decides: the declared Content-Length or
-    None, whether it asked for the connection to close, whether it gave a Date. Raises ValueError for a head that must
-    not be sent, TypeError for parts that are not bytes.
+    Returns its pieces, to be joined with what the wire adds, and what the application said about fields that the wire
+    decides: the declared Content-Length or None, whether it asked for the connection to close, whether it gave a Date.
+    Raises ValueError for a head that must not be sent, TypeError for parts that are not bytes.
     """
     parts = [first_line]
     look_up = _PREFIXES.get
@@ -64,7 +67,9 @@ def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> 
             raise TypeError(f"response header values must be bytes, not {type(value).__name__}: {value!r}")
         name = name.lower()
         if name == b"content-length":
-            declared = _read_length(value)
+            if not value.isdigit():
+                raise ValueError(f"content-length {value!r} is not a number")
+            declared = int(value)
             if length is not None and length != declared:
                 raise ValueError("two content-length fields that differ")
             length = declared
@@ -73,22 +78,16 @@ def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> 
             dated = True
         elif name == b"connection" and b"close" in value.lower():
             close = True
+    # RFC 9110 section 5.5: no CR, LF, NUL in a value. All values at once, and octets as numbers: CPython's
+    # `bytes in bytes` raises and drops a TypeError before it looks.
     try:
-        octets = b"".join(parts)
+        values = b"".join(parts[2::2])
     except TypeError:
         wrong = next(part for part in parts if not isinstance(part, bytes | bytearray))
         raise TypeError(f"response header values must be bytes, not {type(wrong).__name__}: {wrong!r}") from None
-    # Three scans of the joined head instead of three for each value (RFC 9110 section 5.5: no CR, LF, NUL in a value).
-    lines = len(parts) // 2
-    if octets.count(b"\n") != lines or octets.count(b"\r") != lines or b"\0" in octets:
+    if _CR in values or _LF in values or _NUL in values:
         raise ValueError("a response header value holds CR, LF or NUL")
-    return octets, length, close, dated
-
-
-def _read_length(value: bytes) -> int:
-    if not value.isdigit():
-        raise ValueError(f"content-length {value!r} is not a number")
-    return int(value)
+    return parts, length, close, dated
 
 
 def _learn(name: bytes) -> bytes:

@@ -28,8 +28,8 @@ METHODS = {
 }
 
 _VERSION = re.compile(rb"HTTP/(\d)\.\d")
-# Visible ASCII (RFC 3986 wants less; browsers send it all), no fragment.
-_TARGET = re.compile(rb"[!-\"$-~]+")
+# Section 3. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
+_LINE = re.compile(rb"([A-Z]+) ([!-\"$-~]+) HTTP/1\.([01])\r\n")
 _CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
@@ -39,16 +39,11 @@ _HOST = re.compile(
 )
 _KNOWN_HOSTS: set[bytes] = set()  # that have been found well-formed
 _KNOWN_HOSTS_MAX = 256
-# What a field name asks of us, so that one look-up per field is enough. Names are learnt as they come, up to a number
-# that a client making them up cannot turn into memory.
-_ORDINARY, _FRAMING, _FORWARDED, _AMBIGUOUS = range(4)
-_KINDS = {
-    **dict.fromkeys((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"), _FRAMING),
-    **dict.fromkeys((b"x-forwarded-for", b"x-forwarded-proto"), _FORWARDED),
-}
-_KINDS_MAX = 1024
+_SINGULAR = (b"host", b"content-length", b"transfer-encoding", b"expect")  # fields that must not be repeated
+_SPECIAL = frozenset((*_SINGULAR, b"connection", b"x-forwarded-for", b"x-forwarded-proto"))
+_SLASH, _UNDERSCORE = b"/_"
 # A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
-_CONNECTION = {b"": (False, False), b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
+_CONNECTION = {b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +66,7 @@ class Request:
     """
 
     __slots__ = (
+        "ambiguous",
         "expect_continue",
         "forwarded",
         "headers",
@@ -79,6 +75,7 @@ class Request:
         "method",
         "path",
         "query",
+        "special",
         "version",
     )
 
@@ -91,6 +88,18 @@ class Request:
     keep_alive: bool
     expect_continue: bool
     forwarded: bool  # some X-Forwarded- field is there
+    special: list[tuple[bytes, bytes]]  # the fields that mean something to us, in order
+    ambiguous: bool  # some name has an underscore
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take the next field from a parser: the name in any case, the value perhaps with white space behind it."""
+        name = name.lower()
+        field = (name, value.rstrip(b" \t"))
+        self.headers.append(field)
+        if name in _SPECIAL:
+            self.special.append(field)
+        elif _UNDERSCORE in name:
+            self.ambiguous = True
 
     def field(self, name: bytes) -> bytes | None:
         """The value of the first field of that (lower-case) name, or None."""
@@ -109,7 +118,7 @@ def check_partial(data: bytes, limits: Limits) -> None:
     if len(line) - line.endswith(b"\r") > limits.line:
         raise ProtocolError(414, "request line too long")
     if ended:
-        _read_line(Request(), line)
+        _read_line(Request(), data)
     else:
         _check_method(line)
     if len(fields) > limits.section:
@@ -124,15 +133,18 @@ def check_partial(data: bytes, limits: Limits) -> None:
 def _check_method(line: bytes) -> None:
     """Refuse a request line, or the beginning of one, that starts with no method we know. Raises ProtocolError.
 
-    It is refused at the first octet that makes it none, so that the verdict does not depend on how much has come.
+    The verdict is that on the first octet that makes it none, so that it does not depend on how much has come.
     """
     word, space, _ = line.partition(b" ")
-    if word in METHODS if space else _begins_method(word):
-        return
+    if not (word in METHODS if space else _begins_method(word)):
+        raise _wrong_method(word)
+
+
+def _wrong_method(word: bytes) -> ProtocolError:
     wrong = next((end for end in range(1, len(word)) if not _begins_method(word[:end])), len(word))
     if TOKEN_PATTERN.fullmatch(word[:wrong]):
-        raise ProtocolError(501, "method not implemented")
-    raise ProtocolError(400, "malformed request line")
+        return ProtocolError(501, "method not implemented")
+    return ProtocolError(400, "malformed request line")
 
 
 def _begins_method(word: bytes) -> bool:
@@ -141,25 +153,26 @@ def _begins_method(word: bytes) -> bool:
 
 def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     """Turn a whole head, up to and with its empty line, into a Request. Raises ProtocolError."""
-    line_end = head.find(b"\r\n")
-    if line_end > limits.line:
-        raise ProtocolError(414, "request line too long")
-    if len(head) > limits.field_size or len(head) > limits.section:
-        _check_sizes(head, line_end, limits)
+    size = len(head)
+    if size > limits.line or size > limits.field_size or size > limits.section:
+        _check_sizes(head, limits)
     request = Request()
-    authority = _read_line(request, head[:line_end])
-    if head[line_end - 1 : line_end] not in b"01":
-        head = b"GET / HTTP/1.1" + head[line_end:]  # a version that parsers refuse and we have accepted
+    head, authority = _read_line(request, head)
+    request.headers = []
+    request.special = []
+    request.ambiguous = False
     try:
-        fields = parser.parse(head)
+        parser.parse(head, request)
     except ProtocolError as error:
         raise _judge_coding(head) or error from None
-    count = len(fields)
+    count = len(request.headers)
     if count > limits.fields:
         raise ProtocolError(431, "too many header fields")
     if head.count(b"\n") != count + 2:  # one for the request line, each field, the empty line
         raise ProtocolError(400, "folded field")  # section 5.2
-    request.headers = fields
+    if request.ambiguous:
+        # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
+        request.headers = [field for field in request.headers if _UNDERSCORE not in field[0]]
     _read_framing(request, authority)
     if request.length and request.length > limits.body > 0:
         raise ProtocolError(413, "request body too large")
@@ -174,46 +187,51 @@ def _judge_coding(head: bytes) -> ProtocolError | None:
     return None
 
 
-def _check_sizes(head: bytes, line_end: int, limits: Limits) -> None:
+def _check_sizes(head: bytes, limits: Limits) -> None:
+    line_end = head.find(b"\r\n")
+    if line_end > limits.line:
+        raise ProtocolError(414, "request line too long")
     if len(head) - line_end > limits.section:
         raise ProtocolError(431, "header section too large")
     if max(map(len, head[line_end + 2 :].split(b"\r\n"))) > limits.field_size:
         raise ProtocolError(431, "header field too large")
 
 
-def _read_line(request: Request, line: bytes) -> bytes | None:
-    """Read method, target and version (section 3); return the authority of an absolute-form target."""
-    words = line.split(b" ")
-    known = METHODS.get(words[0])
-    if known is None:
-        _check_method(line)
-    if known is None or len(words) != 3:
-        raise ProtocolError(400, "malformed request line")
-    _, target, version = words
-    if version == b"HTTP/1.1":
-        request.version = "1.1"
-    elif version == b"HTTP/1.0":
-        request.version = "1.0"
-    else:
-        _read_odd_version(version)
-        request.version = "1.1"
-    request.method = known
-    if _TARGET.fullmatch(target) is None:
-        raise ProtocolError(400, "malformed request target")
-    authority = None
-    if target[0] != 47:  # "/": origin-form, as nearly always
-        authority, target = _read_special_target(known, target)
-    request.path, _, request.query = target.partition(b"?")
-    return authority
+def _read_line(request: Request, head: bytes) -> tuple[bytes, bytes | None]:
+    """Read method, target and version (section 3) of a head or its beginning.
 
-
-def _read_odd_version(version: bytes) -> None:
-    """RFC 9110 section 2.5: a higher minor version than 1.1 is served as 1.1, another major one is not."""
-    found = _VERSION.fullmatch(version)
+    Returns the head, in a version that parsers know, and the authority of an absolute-form target.
+    """
+    found = _LINE.match(head)
     if found is None:
+        head = _lower_version(head)
+        found = _LINE.match(head)
+        if found is None:
+            raise ProtocolError(400, "malformed request target")
+    word, target, minor = found.groups()
+    method = METHODS.get(word)
+    if method is None:
+        raise _wrong_method(word)
+    request.method = method
+    request.version = "1.1" if minor == b"1" else "1.0"
+    authority = None
+    if target[0] != _SLASH:  # origin-form, as nearly always
+        authority, target = _read_special_target(method, target)
+    request.path, _, request.query = target.partition(b"?")
+    return head, authority
+
+
+def _lower_version(head: bytes) -> bytes:
+    """RFC 9110 section 2.5: a higher minor version than 1.1 is served as 1.1, another major one is not."""
+    line, _, rest = head.partition(b"\r\n")
+    _check_method(line)
+    words = line.split(b" ")
+    found = _VERSION.fullmatch(words[-1])
+    if len(words) != 3 or found is None:
         raise ProtocolError(400, "malformed request line")
     if found[1] != b"1":
         raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+    return b"%b %b HTTP/1.1\r\n%b" % (words[0], words[1], rest)
 
 
 def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, bytes]:
@@ -229,7 +247,11 @@ def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, byte
 
 def _read_framing(request: Request, authority: bytes | None) -> None:
     """Read the fields that decide where the message ends (section 6) and who it is for (section 3.2)."""
-    found = _find_special(request)
+    special = request.special
+    found = dict(special)
+    if len(found) != len(special):
+        _join_repeated(special, found)
+    request.forwarded = b"x-forwarded-for" in found or b"x-forwarded-proto" in found
     host = found.get(b"host")
     if host is None:
         if request.version == "1.1":
@@ -241,52 +263,31 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
             _KNOWN_HOSTS.add(host)
     if authority is not None:
         _replace_host(request, authority)
-    length, coding = found.get(b"content-length"), found.get(b"transfer-encoding")
-    request.length = 0 if length is coding is None else _body_length(request, length, coding)
-    connection = found.get(b"connection", b"")
-    closes, keeps = _CONNECTION.get(connection) or _connection_options(connection)
-    request.keep_alive = not closes and (keeps or request.version == "1.1")
+    if b"content-length" in found or b"transfer-encoding" in found:
+        request.length = _body_length(request, found.get(b"content-length"), found.get(b"transfer-encoding"))
+    else:
+        request.length = 0
+    connection = found.get(b"connection")
+    if connection is None:
+        request.keep_alive = request.version == "1.1"
+    else:
+        closes, keeps = _CONNECTION.get(connection) or _connection_options(connection)
+        request.keep_alive = not closes and (keeps or request.version == "1.1")
     request.expect_continue = False
-    expect = found.get(b"expect")
-    if expect is not None and request.version == "1.1":
-        if expect.lower() != b"100-continue":
+    if b"expect" in found and request.version == "1.1":
+        if found[b"expect"].lower() != b"100-continue":
             raise ProtocolError(417, "unknown expectation")
         request.expect_continue = request.length != 0
 
 
-def _find_special(request: Request) -> dict[bytes, bytes]:
-    """Sort the fields: return those about framing, note forwarding, take out ambiguous names."""
-    found: dict[bytes, bytes] = {}
-    request.forwarded = ambiguous = False
-    look_up = _KINDS.get
-    for name, value in request.headers:
-        kind = look_up(name)
-        if kind is None:
-            kind = _learn(name)
-        if not kind:
-            continue
-        if kind == _FRAMING:
-            if name not in found:
-                found[name] = value
-            elif name == b"connection":
-                found[name] += b"," + value
-            else:
-                raise ProtocolError(400, f"more than one {name.decode().title()}")
-        elif kind == _FORWARDED:
-            request.forwarded = True
-        else:
-            ambiguous = True
-    if ambiguous:
-        request.headers = [field for field in request.headers if b"_" not in field[0]]
-    return found
-
-
-def _learn(name: bytes) -> int:
-    # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
-    kind = _AMBIGUOUS if b"_" in name else _ORDINARY
-    if len(_KINDS) < _KINDS_MAX:
-        _KINDS[name] = kind
-    return kind
+def _join_repeated(special: list[tuple[bytes, bytes]], found: dict[bytes, bytes]) -> None:
+    """Some name is there more than once: refuse it where that makes the framing unsure, join Connection's values."""
+    names = [name for name, _ in special]
+    for name in _SINGULAR:
+        if names.count(name) > 1:
+            raise ProtocolError(400, f"more than one {name.decode().title()}")
+    if b"connection" in found:
+        found[b"connection"] = b",".join(value for name, value in special if name == b"connection")
 
 
 def _body_length(request: Request, length: bytes | None, coding: bytes | None) -> int | None:

@@ -166,7 +166,7 @@ def choose_steering(wanted: str, groups: Sequence[ShardGroup], count: int) -> St
         try:
             return Steering("ebpf", groups, count, kernel=LeastConnections(CAPACITY))
         except OSError as error:
-            reasons.append(f"no eBPF: {error.strerror or error}; it needs CAP_BPF")
+            reasons.append(f"no eBPF: {error.strerror or error}")
     if wanted in ("auto", "cbpf"):
         try:
             for group in sharded:

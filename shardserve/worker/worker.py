@@ -76,7 +76,7 @@ class Worker:
         self.service = Service(
             loop,
             make_parser(config.http),
-            gateway,
+            gateway.open,
             place.board,
             _limits(config),
             _timeouts(config),

@@ -300,7 +300,7 @@ class Driver:
         self.gateway = make_gateway(self.loop)
         self.board = Board(1).claim(0, 1)
         self.service = Service(
-            self.loop, make_parser(parser), self.gateway, self.board, limits, timeouts, lifetime=lifetime
+            self.loop, make_parser(parser), self.gateway.open, self.board, limits, timeouts, lifetime=lifetime
         )
         self._peer, self._server = peer, server
         self.transport = self.connect()

@@ -21,7 +21,8 @@ class Fields(NamedTuple):
 
 
 def fields(*headers: tuple[Any, Any]) -> Fields:
-    return Fields(*encode_fields(b"HTTP/1.1 200 OK", headers))
+    parts, *said = encode_fields(b"HTTP/1.1 200 OK", headers)
+    return Fields(b"".join(parts), *said)
 
 
 def encode(*headers: tuple[Any, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """Parsers of a request's field section, behind one interface. What is refused beyond syntax is for http/request.py.
 
-A parser is given one whole head (request line, fields, empty line) and returns its fields. It keeps no state between
+A parser is given one whole head (request line, fields, empty line) and hands over its fields. It keeps no state between
 heads and never sees a body: framing is the connection's, and so the same over every parser.
 """
 
@@ -11,7 +11,12 @@ from typing import Protocol
 
 from shardserve.errors import ConfigError
 
-Fields = list[tuple[bytes, bytes]]
+
+class Sink(Protocol):
+    """What takes the fields. httptools calls it from C, so its names are httptools' names."""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take the next field: the name in any case, the value perhaps with white space behind it."""
 
 
 class Parser(Protocol):
@@ -19,8 +24,8 @@ class Parser(Protocol):
 
     name: str
 
-    def parse(self, head: bytes) -> Fields:
-        """Return the fields in order: names in lower case, values without the white space around them.
+    def parse(self, head: bytes, sink: Sink) -> None:
+        """Hand the fields to the sink, in order.
 
         `head` begins with a request line that http/request.py has checked and ends with an empty line. Raises
         ProtocolError(400) for anything RFC 9112 section 5 does not allow.

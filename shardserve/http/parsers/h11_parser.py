@@ -11,7 +11,7 @@ from shardserve.errors import ProtocolError
 from shardserve.logs import log
 
 if TYPE_CHECKING:
-    from shardserve.http.parsers import Fields
+    from shardserve.http.parsers import Sink
 
 # What h11 lets through: some control characters in values (RFC 9110 section 5.5), lines that end in LF alone.
 _LENIENT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n)")
@@ -23,7 +23,7 @@ class H11Parser:
 
     name = "h11"
 
-    def parse(self, head: bytes) -> Fields:
+    def parse(self, head: bytes, sink: Sink) -> None:
         """See Parser.parse."""
         if _LENIENT.search(head):
             raise ProtocolError(400, "control character in a field, or a line that does not end in CRLF")
@@ -38,4 +38,5 @@ class H11Parser:
             raise ProtocolError(400, "not a request")
         # h11 rewrites what it takes for the same ("5, 5", "CHUNKED"); what it means is not for a parser to say.
         as_sent = {field[1].lower(): field[2] for field in _FRAMING.finditer(head)}
-        return [(name, as_sent.get(name, value)) for name, value in event.headers]
+        for name, value in event.headers:
+            sink.on_header(name, as_sent.get(name, value))
