@@ -46,21 +46,13 @@ class Shard:
             self.leaving.append(old)
         return old
 
-    def park(self) -> Child | None:
-        """Do without a worker; returns the one that is to leave."""
-        old, self.current = self.current, None
-        self.parked = True
+    def vacate(self) -> tuple[Child | None, Child | None]:
+        """Do without a worker, for now or for good; returns the current and the incoming one, which are to leave."""
+        current, incoming = self.current, self.incoming
+        self.current = self.incoming = self.retry_at = None
         self.stuck = False
-        self.retry_at = None
-        if old is not None:
-            self.leaving.append(old)
-        return old
-
-    def make_room(self) -> Child | None:
-        """The current worker is to leave before there is another; returns it."""
-        self.making_room = self.park()
-        self.parked = False
-        return self.making_room
+        self.leaving += [child for child in (current, incoming) if child is not None]
+        return current, incoming
 
     def forget(self, child: Child) -> None:
         """A worker process is gone."""

@@ -13,17 +13,17 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound, BindError
+from shardserve.errors import EXIT_APP_NOT_FOUND, EXIT_OK, AppError, AppNotFound
 from shardserve.logs import log
 from shardserve.net.board import Board, WorkerState
-from shardserve.net.listener import queue_length
-from shardserve.net.loads import CAPACITY
 from shardserve.supervisor.access_file import AccessFile
 from shardserve.supervisor.announce import announce_ready
 from shardserve.supervisor.child import Child, fork_worker
 from shardserve.supervisor.cover import Cover
 from shardserve.supervisor.reload import Reloads
+from shardserve.supervisor.scaling import Scaling
 from shardserve.supervisor.shard import Shard
+from shardserve.supervisor.stopping import Stopping
 from shardserve.supervisor.watch import Watch
 from shardserve.supervisor.watcher import fork_watcher
 from shardserve.worker.process import remove_pidfile, write_pidfile
@@ -36,10 +36,9 @@ if TYPE_CHECKING:
     from shardserve.supervisor.sharding import Sharding
     from shardserve.supervisor.signals import SignalQueue
 
-_QUICK = 2.5  # seconds a worker has to leave at once
 _DEVELOPER_WAITS = 2.0  # seconds a replaced worker has under --reload: an open page must not hold the next one up
+_UNWANTED = "it is not wanted any more"  # why a worker that boots is killed when its shard is parked
 _FORK_AGAIN = 1.0  # seconds before another try where the system had no room for a process
-_IMPORTING = 1.0  # seconds a worker that is still importing the application has: it cannot hear us before
 
 
 class Supervisor:
@@ -49,7 +48,8 @@ class Supervisor:
         count = sharding.count
         self.sharding = sharding
         self.shards = [Shard(index) for index in range(count)]
-        self._reloads = Reloads(config, sharding, self.shards, reread, self._replace, self._scale_to, self._make_room)
+        self._scaling = Scaling(sharding, self.shards, config.backlog, self._replace, self._let_go)
+        self._reloads = Reloads(config, sharding, self.shards, reread, self._replace, self._scaling.to, self._make_room)
         self._cover = Cover(sharding, self.shards)
         self._watch = Watch(sharding, self.shards)
         self._signals = signals
@@ -57,8 +57,7 @@ class Supervisor:
         self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
         self._untried = set(range(count))  # shards whose first worker has neither become ready nor failed
         self._serving = False  # some worker has become ready
-        self._stopping = ""  # or "delay" (--drain-delay), "stop", "quit"
-        self._stop_at = 0.0  # when the delay is over
+        self._stopping = Stopping(sharding, self.shards)
         self._failure: AppError | None = None  # the first one, before any worker was ready
         self._interface = ""
         self._watcher = 0  # pid
@@ -73,7 +72,7 @@ class Supervisor:
             self._watcher = fork_watcher(folders, lambda: self._leave_behind(-1))
         for shard in self.shards:
             self._replace(shard)
-        while not (self._stopping and not self._children()):
+        while not (self._stopping.stage and not self._children()):
             if not self._untried and not self._serving and not self._children() and self._failure is not None:
                 raise self._failure
             for key, _ in self._selector.select(self._time_left()):
@@ -100,21 +99,23 @@ class Supervisor:
     def _on_signals(self) -> None:
         for verb in self._signals.verbs():
             if verb == "reload":
-                if not self._stopping:
+                if not self._stopping.stage:
                     self._reloads.begin(may_begin=not self._untried)
             elif verb == "reopen":
                 self._access.reopen(self._reloads.config, self._children())
             elif verb in ("more", "fewer"):
-                if not self._stopping and not self._untried:
-                    self._scale_to(self._wanted() + (1 if verb == "more" else -1))
+                if self._stopping.stage or self._untried:
+                    log.info("the number of workers is not changed while the service starts or stops")
+                else:
+                    self._scaling.to(self._scaling.wanted + (1 if verb == "more" else -1))
             elif verb == "reap":
                 self._orphaned = os.getpid() == 1
             elif verb == "ignore":
                 log.debug("a signal that has no meaning here was ignored")
-            elif verb == "quit" or self._stopping:
-                self._quit()
+            elif verb == "quit":
+                self._stopping.quit(self._reloads.config)
             else:
-                self._stop()
+                self._stopping.advance(self._reloads.config)
 
     def _on_message(self, child: Child) -> None:
         messages = child.channel.receive()
@@ -126,7 +127,7 @@ class Supervisor:
                 self._on_ready(child, message["interface"])
             elif "failed" in message:
                 child.failure = message
-            elif self._stopping:
+            elif self._stopping.stage:
                 pass  # what else it says is about its replacement
             elif "streaming" in message:
                 self._reloads.left(child)
@@ -134,9 +135,9 @@ class Supervisor:
                 self._reloads.retire(child, message["retire"])
 
     def _on_ready(self, child: Child, interface: str) -> None:
-        if child.state != WorkerState.BOOTING:
-            return  # told to leave while it said so
-        if self._stopping:  # it was let to boot for the sake of what is queued on its shard
+        if child.state != WorkerState.BOOTING or child.killed:
+            return  # told to leave, or killed, while it said so
+        if self._stopping.stage:  # it was let to boot for the sake of what is queued on its shard
             child.command("stop", child.deadline)
             return
         child.state = WorkerState.READY
@@ -170,8 +171,8 @@ class Supervisor:
         doing = child.executing()
         self.sharding.board.release(child.place.board)
         shard.forget(child)
-        if self._stopping:
-            if self._stopping == "delay":
+        if self._stopping.stage:
+            if self._stopping.stage == "delay":
                 self._cover.update()
             if how and child.ready_at:
                 log.error("shard %d: worker %d ended badly (%s)%s", shard.index, child.pid, how, doing)
@@ -184,7 +185,7 @@ class Supervisor:
             if shard.incoming is None:
                 self._retry(shard, shard.delay_after(child))
         else:
-            if how:
+            if how and child.killed != _UNWANTED:
                 said = "shard %d: worker %d, which was leaving, ended badly (%s)%s"
                 log.error(said, shard.index, child.pid, how, doing)
             self._reloads.left(child)
@@ -201,7 +202,7 @@ class Supervisor:
             self._reloads.log_failure(f"shard {shard.index}: worker {child.pid} did not start", error)
         else:
             self._failure = self._failure or error  # run() raises it if no shard becomes ready
-        if shard.current is None and shard.incoming is None and not shard.parked:
+        if shard.current is None and shard.incoming is None:
             self._retry(shard, shard.delay_after(child))
         self._tried(shard)
 
@@ -229,10 +230,10 @@ class Supervisor:
 
     def _make_room(self, shard: Shard) -> None:
         """Have the shard's worker leave while siblings serve for it; its replacement starts when it has left."""
-        old = shard.make_room()
+        shard.making_room, _ = shard.vacate()
         self._cover.update()
-        if old is not None:
-            self._drain(old)
+        if shard.making_room is not None:
+            self._drain(shard.making_room)
 
     def _leave_behind(self, index: int) -> None:
         """In a forked process: close everything but the listeners of shard `index` (-1: all of them)."""
@@ -242,44 +243,15 @@ class Supervisor:
             child.close()
         self.sharding.leave_to(index)
 
-    # More and fewer of them
-
-    def _wanted(self) -> int:
-        """How many workers there should be."""
-        return sum(not shard.parked for shard in self.shards)
-
-    def _scale_to(self, count: int) -> None:
-        """Have `count` workers: unpark or make shards, or park those with the highest numbers."""
-        if not 1 <= count <= max(CAPACITY, self.sharding.count):
-            log.warning("there are %d workers; not fewer than 1, not more than %d", self._wanted(), CAPACITY)
-            return
-        while self._wanted() < count:
-            shard = next((shard for shard in self.shards if shard.parked), None)
-            try:
-                shard = shard or self._new_shard()
-            except BindError as error:
-                log.error("there are %d workers, one more cannot be started: %s", self._wanted(), error)
-                return
-            shard.parked = False
-            log.info("shard %d: a worker more, %d now", shard.index, self._wanted())
-            self._replace(shard)
-        while self._wanted() > count:
-            shard = next(shard for shard in reversed(self.shards) if not shard.parked)
-            incoming, old = shard.incoming, shard.park()
-            log.info("shard %d: a worker less, %d now", shard.index, self._wanted())
-            self._cover.update()
-            if incoming is not None:
-                incoming.kill("it is not wanted any more")
-            if old is not None:
-                self._drain(old)
-            self._reloads.parked(shard)
-
-    def _new_shard(self) -> Shard:
-        inbox = self.sharding.grow(self._reloads.config.backlog)
-        for child in self._children():
-            child.channel.send({"command": "meet", "shard": len(self.shards)}, [inbox.writing])
-        self.shards.append(Shard(len(self.shards)))
-        return self.shards[-1]
+    def _let_go(self, shard: Shard) -> None:
+        """Make do without a worker on a shard that has been parked."""
+        current, incoming = shard.vacate()
+        self._cover.update()
+        if incoming is not None:
+            incoming.kill(_UNWANTED)
+        if current is not None:
+            self._drain(current)
+        self._reloads.parked(shard)
 
     def _retry(self, shard: Shard, delay: float) -> None:
         if delay:
@@ -298,59 +270,11 @@ class Supervisor:
                 announce_ready(self._reloads.config, self.sharding.groups, self.shards, self._interface)
                 self._reloads.finish()  # with the start; a reload asked for meanwhile may begin
 
-    # Stopping
-
     def _drain(self, child: Child) -> None:
         """A replacement serves: the worker answers what it has accepted and leaves."""
         child.command("drain", time.monotonic() + self._reloads.config.graceful_timeout + LEAVING_EXTRA)
         if self._reloads.config.reload:
             child.deadline = time.monotonic() + _DEVELOPER_WAITS
-
-    def _stop(self) -> None:
-        """Stop gracefully: at once, or after --drain-delay, in which workers go on and nothing is begun any more."""
-        delay, now = self._reloads.config.drain_delay, time.monotonic()
-        children = self._children()
-        if not delay or not any(child.state == WorkerState.READY for child in children):
-            self._stop_now()
-            return
-        log.info("stopping in %g s: until then connections are accepted, and closed after their answer", delay)
-        self._stopping = "delay"
-        self._stop_at = now + delay
-        for child in children:
-            if child.state == WorkerState.READY:
-                child.channel.send({"command": "close"})
-            elif child.state == WorkerState.BOOTING:
-                child.command("stop", now + _IMPORTING)
-
-    def _stop_now(self) -> None:
-        log.info("stopping: at most %g s for the requests under way", self._reloads.config.graceful_timeout)
-        self._stopping = "stop"
-        waited_for = {shard.index for shard in self.shards if self._is_waited_for(shard)}
-        for group in (*self.sharding.groups, *self.sharding.removed):
-            group.remove_path()  # nobody finds a unix socket any more
-            group.close()  # the workers hold theirs until they have taken what is queued
-        now = time.monotonic()
-        for child in self._children():
-            if child.state == WorkerState.READY:
-                child.command("stop", now + self._reloads.config.graceful_timeout + LEAVING_EXTRA)
-            elif child.state == WorkerState.BOOTING and child.shard not in waited_for:
-                child.command("stop", now + _IMPORTING)
-            elif child.state == WorkerState.BOOTING:
-                child.deadline = now + self._reloads.config.graceful_timeout
-
-    def _is_waited_for(self, shard: Shard) -> bool:
-        """Whether connections wait for the shard's first worker, and no sibling could have taken them."""
-        nobody = not any(other.moves for other in self.shards)
-        queued = any(map(queue_length, self.sharding.sockets(shard.index)[1:]))
-        return nobody and queued and shard.incoming is not None
-
-    def _quit(self) -> None:
-        if self._stopping in ("", "delay"):
-            self._stop_now()
-        log.info("stopping now")
-        self._stopping = "quit"
-        for child in self._children():
-            child.command("quit", time.monotonic() + _QUICK)
 
     # Time
 
@@ -359,7 +283,7 @@ class Supervisor:
 
     def _waiting(self) -> list[Shard]:
         """Shards that will try again; at start only once some worker serves (else the first failure ends it all)."""
-        if self._stopping or not self._serving:
+        if self._stopping.stage or not self._serving:
             return []
         return [shard for shard in self.shards if shard.retry_at is not None and shard.incoming is None]
 
@@ -367,17 +291,17 @@ class Supervisor:
         """Seconds until the nearest deadline, or None."""
         times = [child.deadline for child in self._children() if child.deadline is not None]
         times += [shard.retry_at for shard in self._waiting() if shard.retry_at is not None]
-        if self._stopping == "delay":
-            times.append(self._stop_at)
-        if self._serving and not self._stopping:
+        if self._stopping.stage == "delay":
+            times.append(self._stopping.next_at)
+        if self._serving and not self._stopping.stage:
             times.append(self._watch.next_look)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
-        if self._stopping == "delay" and now >= self._stop_at:
-            self._stop_now()
-        if self._serving and not self._stopping and now >= self._watch.next_look:
+        if now >= self._stopping.next_at:
+            self._stopping.stop(self._reloads.config)
+        if self._serving and not self._stopping.stage and now >= self._watch.next_look:
             self._look_at_workers()
         for child in self._children():
             if child.deadline is not None and child.deadline <= now:
