@@ -1,278 +1,32 @@
-"""HTTP/1.1 and HTTP/1.0 on one connection: reading, pipelining, keep-alive, and the deadlines of both (RFC 9112).
+"""HTTP/1.1 and HTTP/1.0 on one connection: from one request to the next, keep-alive, deadlines, drain (RFC 9112).
 
-Reading and writing are kept apart (h1_writing.py). A request is read only when the one before it has been answered, so
-that a pipeline of any length costs one exchange and one bounded buffer. Nothing is started inside a parser.
+Reading (h1_reading.py) and answering (h1_writing.py) are kept apart.
 """
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
-from shardserve.http.chunked import ChunkedBody
-from shardserve.http.connection import NEVER
-from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, TO_COME, H1Writing
-from shardserve.http.pace import BodyPace
-from shardserve.http.request import HEAD_END, check_partial, read_request
+from shardserve.http.h1_reading import H1Reading
+from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, TO_COME
 
 if TYPE_CHECKING:
-    import asyncio
-
     from shardserve.http.exchange import Exchange, Give
-    from shardserve.http.lifetime import Remaining
     from shardserve.http.service import Service
 
-_TURNS = range(16)  # requests of one pipeline are answered in a row before other connections get their turn
-_BUFFER_MAX = 65536  # octets of requests to come that are held while one is being answered
 _DISCARD_MAX = 65536  # octets of an unwanted body that are read to keep the connection
 
-_MOVED_MAX = 65536  # octets of a request that another worker may be given
 
-_CRLF = b"\r\n"
-_CR = _CRLF[0]
-
-
-class H1Connection(H1Writing):
+class H1Connection(H1Reading):
     """One connection that speaks HTTP/1. At most one exchange is current."""
 
-    __slots__ = (
-        "_allowance",
-        "_blank",
-        "_body",
-        "_buffer",
-        "_eof",
-        "_head_begun",
-        "_idle_until",
-        "_left",
-        "_pace",
-        "_pumping",
-        "_raw",
-        "_remaining",
-    )
+    __slots__ = ("_idle_until",)
 
     def __init__(self, service: Service, octets: bytes = b"", *, moved: bool = False) -> None:
-        """`octets` have been read from the connection already, by another worker; for `moved`, see Wire.move."""
-        H1Writing.__init__(self, service)
-        self.moved = moved
-        self._buffer = octets
-        self._raw = b""  # the current request as it came, where it may be moved
-        self._blank = False  # an empty line before the next request has been skipped
-        self._head_begun = False  # part of a head has come, and the deadline is that of the whole head
+        """See H1Reading."""
+        H1Reading.__init__(self, service, octets, moved=moved)
         self._idle_until = 0.0
-        self._body: ChunkedBody | None = None
-        self._left = 0  # octets of the request body to come, where its length was declared
-        self._allowance = 0  # octets of an unwanted body that may still come
-        self._pace: BodyPace | None = None  # of the body that is being read
-        self._eof = False
-        self._pumping = False
-        self._remaining: Remaining | None = None
-
-    # Reading
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See Connection.connection_made."""
-        H1Writing.connection_made(self, transport)
-        if self.service.lifetime is not None:
-            self._remaining = self.service.lifetime.draw(self.service.now)
-        if self._buffer:
-            self._resume_soon()
-
-    def data_received(self, data: bytes) -> None:
-        """Take what arrived."""
-        if self._buffer:
-            data = self._buffer + data
-            self._buffer = b""
-        state = self._state
-        if state == HEAD:
-            self._pump(data)
-        elif state == READ:
-            self._keep_for_later(data)
-        elif state != CLOSED:
-            self._read_body(data)
-
-    def eof_received(self) -> bool:
-        """The client will send no more; it may still read (section 9.6): requests that are complete are answered."""
-        self._eof = True
-        if self._state == READ:
-            if self._exchange is not None:
-                self._exchange.hung_up()
-            return True
-        if self._state == HEAD and HEAD_END in self._buffer:
-            return True  # its turn comes
-        if self._buffer or self._state in (LENGTH, CHUNKED):
-            self._refuse_cut()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See Connection.connection_lost."""
-        self._state = CLOSED
-        self._buffer = b""
-        if self._exchange is not None:
-            self._record()
-            self._lose_exchange()
-        H1Writing.connection_lost(self, exc)
-
-    def _keep_for_later(self, data: bytes) -> None:
-        """Hold octets of requests to come; the client waits while there are many, and no longer."""
-        self._buffer = data
-        if len(data) > _BUFFER_MAX:
-            self.hold()
-        elif not self._reading:
-            self.release()
-
-    def release(self) -> None:
-        """See Wire.release; not while much of what comes next is here already."""
-        if len(self._buffer) <= _BUFFER_MAX:
-            H1Writing.release(self)
-
-    def _pump(self, data: bytes) -> None:
-        """Begin as many of the requests in `data` as may begin now; keep the rest.
-
-        A loop, not a recursion from one answer to the next request: an application that answers at once would nest a
-        long pipeline too deep.
-        """
-        self._pumping = True
-        try:
-            for _ in _TURNS:
-                if self.paused is not None:  # the client does not read its answers: no more of them (resume_writing)
-                    break
-                if data[0] == _CR and data.startswith(_CRLF) and not self._blank:
-                    self._blank = True  # section 2.2: an empty line before a request is skipped, one
-                    data = data[2:]
-                end = data.find(HEAD_END)
-                if end < 0:
-                    self._await_head(data)
-                    return
-                end += 4
-                if not self._begin(data, end):
-                    return
-                data, self._buffer = self._buffer, b""
-                if not data:
-                    return
-            else:
-                self._resume_soon()
-            self._keep_for_later(data)
-        except ProtocolError as error:
-            self._refuse(error)
-        finally:
-            self._pumping = False
-
-    def _await_head(self, data: bytes) -> None:
-        """Hold an incomplete head, unless it is hopeless already."""
-        if data and data != b"\r":
-            check_partial(data, self.service.limits)
-            if self._eof:
-                self._refuse_cut()
-                return
-            if not self._head_begun:
-                self._head_begun = True
-                timeout = self.service.timeouts.header
-                # The true time, not the coarse clock's: that would be up to a second short of what was promised.
-                self.deadline = time.monotonic() + timeout if timeout else NEVER
-        elif self._eof:
-            self._end()
-            return
-        self._buffer = data
-        if not self._reading:
-            self.release()
-
-    def _begin(self, data: bytes, end: int) -> bool:
-        """Read the head in data[:end] and start its exchange; True if it has been answered and the next may begin."""
-        service = self.service
-        head, data = data[:end], data[end:]
-        request = read_request(head, service.parser, service.limits)
-        service.requests += 1
-        if service.give_idle is not None:
-            self._raw = b"" if request.expect_continue else head
-        self.deadline = NEVER
-        self._head_begun = self._blank = False
-        self._request = request
-        if service.access is not None:
-            self._began = service.loop.time()
-        if service.timeouts.request:
-            self.answer_by = time.monotonic() + service.timeouts.request
-        self._keep = request.keep_alive and (self._remaining is None or self._remaining.spend(service.now))
-        self._exchange = exchange = service.open_exchange(self, request)
-        if request.length == 0:
-            self._state = READ
-            if data or not self._reading:
-                self._keep_for_later(data)
-            exchange.end()
-        else:
-            if request.length is None:
-                self._state = CHUNKED
-                self._body = ChunkedBody(service.limits)
-            else:
-                self._state = LENGTH
-                self._left = request.length
-            self._pace = BodyPace(service.now)
-            self.deadline = service.now + 1.0
-            if not self._reading:
-                self.release()  # what has been held is this body: the rest of it is wanted now
-            if data:
-                self._read_body(data)
-        if self._exchange is exchange:  # a malformed body may have ended it already
-            exchange.start()
-            if self._eof and self._exchange is exchange:
-                self._at_eof(exchange)
-        return self._state == HEAD
-
-    def _at_eof(self, exchange: Exchange) -> None:
-        """A pipelined request has been begun after the client had ended its side."""
-        if self._state == READ:
-            exchange.hung_up()
-        else:
-            self._refuse_cut()
-
-    def _read_body(self, data: bytes) -> None:
-        """Take octets of the request body; with no exchange left to want them, they are thrown away."""
-        exchange = self._exchange
-        pace = self._pace
-        assert pace is not None  # set with the state, as the chunked body is
-        raw = data
-        if self._state == LENGTH:
-            rest = data[self._left :]
-            if rest:
-                data = data[: self._left]
-            self._left -= len(data)
-            pace.took(len(data))
-            done = not self._left
-        else:
-            body = self._body
-            assert body is not None
-            try:
-                data = body.feed(data)
-            except ProtocolError as error:
-                self._refuse(error)
-                return
-            pace.took(len(data))
-            done, rest = body.done, body.rest
-            if pace.octets > self.service.limits.body > 0:
-                self._refuse(ProtocolError(413, "request body too large"))
-                return
-        if self._raw:
-            raw = self._raw + raw[: len(raw) - len(rest)]
-            self._raw = raw if len(raw) <= _MOVED_MAX else b""
-        if done:
-            self.deadline = NEVER
-            self._body = None
-            self._state = READ
-            self._keep_for_later(rest)
-        if exchange is not None:
-            if data:
-                exchange.feed(data)
-            if done and self._exchange is exchange:  # it may have refused the body
-                exchange.end()
-        elif done:
-            self._next()
-        else:
-            self._allowance -= len(data)
-            if self._allowance < 0:
-                self._end()
-
-    def _refuse_cut(self) -> None:
-        self._refuse(ProtocolError(400, "the request ended before it was complete"))
 
     # From one request to the next
 
@@ -324,7 +78,7 @@ class H1Connection(H1Writing):
 
     def resume_writing(self) -> None:
         """The client has caught up: what waited for that goes on."""
-        H1Writing.resume_writing(self)
+        H1Reading.resume_writing(self)
         if self._state == HEAD and self._exchange is None:
             self._idle_until = self.service.now + self.service.keep_alive  # it has had its answer only now
         if self._state == HEAD and self._buffer and not self._pumping:
