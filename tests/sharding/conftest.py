@@ -18,6 +18,9 @@ _lines: dict[str, list[tuple[str, ...]]] = defaultdict(list)
 _failed: set[str] = set()
 
 
+ACROSS = ("test_reload", "test_stop_at_the_door")  # the rows that a round-trip time makes a difference to
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """After each test every process that descends from it must have ended."""
@@ -43,9 +46,9 @@ def link(request: pytest.FixtureRequest) -> Iterator[Link]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the reduced pass, only the reloads themselves run across the link as well."""
+    """In the reduced pass, only some rows run across the link as well."""
     if not FULL:
-        items[:] = [one for one in items if "20ms" not in one.name or one.name.startswith("test_reload")]
+        items[:] = [one for one in items if "20ms" not in one.name or one.name.startswith(ACROSS)]
 
 
 @pytest.fixture

@@ -61,3 +61,24 @@ def test_stop(serve: Serve, link: Link, row: Row, app: str) -> None:
     row.beside = f"{waited} were queued, {refused} later ones refused"
     row.outcome = row.outcome.only(lambda one: one.kind != "refused")
     assert (early, late) == (0, 0), row.outcome
+
+
+def test_stop_at_the_door(serve: Serve, link: Link, row: Row) -> None:
+    """Nothing is slow, so all that can be lost are handshakes under way when a listener closes (decision 7)."""
+    row.name = f"SIGTERM, nothing slow{link.name}"
+    lost = refused = 0
+    for _ in range(EVENTS):
+        server = serve("echo:asgi", "--workers", "2", bind=link.bind)
+        of_others = len(row.outcome.records)
+        load = link.load(server, clients=64)
+        with row.under(load):
+            load.wait_for(REQUESTS)
+            server.signal(signal.SIGTERM)
+            assert server.exit_code() == 0
+        row.events += 1
+        started = row.outcome.records[of_others:]
+        lost += sum(one.kind not in ("ok", "refused") for one in started)
+        refused += sum(one.kind == "refused" for one in started)
+    row.beside = f"{refused} later ones refused"
+    row.outcome = row.outcome.only(lambda one: one.kind != "refused")
+    assert lost == 0, row.outcome
