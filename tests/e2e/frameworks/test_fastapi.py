@@ -27,6 +27,8 @@ def test_validation_and_upload_with_each_parser_and_loop(
     launch: Launch, browse: Browse, options: tuple[str, ...]
 ) -> None:
     server = launch("fastapisite:app", "--workers", "4", *options)
+    # Before a connection is kept: new ones then go to the workers that have none.
+    meet_all_workers(server, lambda: int(httpx.get(server.url("/runtime"), trust_env=False).json()["pid"]))
     client = browse(server)
     assert client.get("/hello").json() == {"message": "Hello from FastAPI"}
     answer = client.post("/orders", json={"article": "Zażółć", "amount": 3})
@@ -36,7 +38,6 @@ def test_validation_and_upload_with_each_parser_and_loop(
     loop = client.get("/runtime").json()["loop"]
     assert loop.startswith(options[3])
     assert f"loop {options[3]}, parser {options[1]}" in server.log
-    meet_all_workers(server, lambda: int(httpx.get(server.url("/runtime"), trust_env=False).json()["pid"]))
 
 
 def test_validation_says_what_is_wrong(fastapi: Server, browse: Browse) -> None:

@@ -31,6 +31,8 @@ def test_files_and_state_with_each_parser_and_loop(
     launch: Launch, browse: Browse, file: Payload, options: tuple[str, ...]
 ) -> None:
     server = launch("starlettesite:app", "--workers", "4", *options, env={"STARLETTE_FILE": str(file.path)})
+    # Before a connection is kept: new ones then go to the workers that have none.
+    meet_all_workers(server, lambda: int(httpx.get(server.url("/runtime"), trust_env=False).json()["pid"]))
     client = browse(server)
     assert client.get("/hello").text == "Hello from Starlette"
     assert hashlib.sha256(client.get("/file").content).hexdigest() == file.sha256
@@ -38,7 +40,6 @@ def test_files_and_state_with_each_parser_and_loop(
     assert state["started"] == state["pid"]
     assert client.get("/runtime").json()["loop"].startswith(options[3])
     assert f"loop {options[3]}, parser {options[1]}" in server.log
-    meet_all_workers(server, lambda: int(httpx.get(server.url("/runtime"), trust_env=False).json()["pid"]))
 
 
 def test_a_file_of_10_mb_by_curl(starlette: Server, file: Payload, tmp_path: Payload) -> None:
