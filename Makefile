@@ -14,7 +14,7 @@ test: suite                          ## every test; what cannot run here skips w
 	$(RUN)/python -m pytest -q -n 2 tests/sharding
 
 suite: $(VENV)/.tests                ## the same without the matrix of tests/sharding
-	$(RUN)/python -m pytest -q -n 4 --ignore tests/sharding $(TESTS)
+	$(RUN)/python -m pytest -q -n 6 --ignore tests/sharding $(TESTS)
 
 sharding: $(VENV)/.tests             ## the matrix of tests/sharding in full, with its tables (docs/sharding.md)
 	SHARDING=full $(RUN)/python -m pytest -q tests/sharding

@@ -64,7 +64,7 @@ def test_after_sigkill_the_log_says_what_was_executed(site: Site, app: str, opti
 
 def test_a_wsgi_request_that_waits_for_a_thread_is_not_executed(site: Site) -> None:
     site.write(WAITS)
-    server = site.serve("app:wsgi", "--workers", "1")
+    server = site.serve("app:wsgi", "--workers", "1", "--graceful-timeout", "1")
     with ExitStack() as stack:
         ask(server, stack, "/one")
         sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))

@@ -279,6 +279,8 @@ def test_a_stop_that_may_outlast_the_platforms_patience_is_said(
 ) -> None:
     server = serve("probe:asgi", "--workers", "1", *options)
     assert ("a stop may take" in server.log) == said
+    server.signal(signal.SIGQUIT)  # without the delay
+    assert server.exit_code() == 0
 
 
 # One stop, however it is sent
