@@ -122,9 +122,10 @@ class Steering:
 
     def start_slowly(self, shard: int) -> None:
         """A worker is fresh: as the least loaded it would get everything that comes, while it still warms up."""
-        loads = [self.loads.line(other)[Load.CONNECTIONS] for other in range(self.loads.aim[Aim.COUNT])]
-        own = loads.pop(shard)
-        if loads and shard < CAPACITY:
+        others = [other for other in range(self.loads.aim[Aim.COUNT]) if other != shard]
+        if others and shard < CAPACITY:
+            loads = [self.loads.line(other)[Load.CONNECTIONS] for other in others]
+            own = self.loads.line(shard)[Load.CONNECTIONS]
             self.loads.line(shard)[Load.PENALTY] = max(0, sum(loads) // len(loads) - own)
 
     def look_after(self) -> None:

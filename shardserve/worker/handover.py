@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shardserve.http.h1 import H1Connection
+from shardserve.logs import log
 from shardserve.net.inbox import GIVEN, PUSHED, WANTED, put, take
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Handover:
             if connection is not None:
                 make = partial(H1Connection, octets=octets, moved=kind == PUSHED)
                 self._opening.open(connection, make)
-            elif kind == WANTED and self._give_waiting is not None and octets[0] < len(self.writing):
+            elif kind != WANTED:
+                log.error("a connection given by another worker is lost: this one has no descriptor left for it")
+            elif self._give_waiting is not None and octets[0] < len(self.writing):
                 writing = self.writing[octets[0]]
                 self._give_waiting(lambda fd, data, to=writing: put(to, PUSHED, data, fd))  # type: ignore[misc]

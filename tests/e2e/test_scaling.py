@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -188,3 +189,16 @@ def free_ports(count: int) -> list[int]:
     for sock in held:
         sock.close()
     return ports
+
+
+def test_more_workers_than_can_be_steered(serve: Serve) -> None:
+    server = serve("probe:asgi", "--workers", "66")
+    assert "steering: hash (the kernel's, which knows no load); there are more than 64 shards" in server.log
+    with Load(server.port, clients=32, requests=600) as load:
+        load.wait_for(100)
+        server.signal(signal.SIGHUP)
+        server.wait_for(r"shard 0: worker \d+ serves", count=2)
+        os.kill(server.workers()[-2], signal.SIGKILL)
+        server.wait_for(r"worker \d+ died")
+        tally = load.finish()
+    assert sum(tally.lost.values()) <= 32, tally
