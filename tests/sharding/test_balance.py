@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.holding import held, worst_share
-from support.matrix import FULL
+from support.matrix import FULL, Link
 from support.privileges import need_bpf
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ def try_all(
     return shares
 
 
-def test_ebpf_is_exact(serve: Serve, record_property: Tell) -> None:
+def test_ebpf_is_exact(serve: Serve, link: Link, record_property: Tell) -> None:
     need_bpf()
-    server = serve("echo:asgi", "--workers", "4", "--steering", "ebpf")
-    shares = try_all(record_property, server, "ebpf", ("127.0.0.1", server.port))
+    server = serve("echo:asgi", "--workers", "4", "--steering", "ebpf", bind=link.bind)
+    with link.far():
+        shares = try_all(record_property, server, f"ebpf{link.name}", (link.host, server.port))
     exact = [share for (_, apart), found in shares.items() for share in found if apart or FULL]
     assert set(exact) == {25.0}, shares
     assert max(shares[8, AT_ONCE]) <= 37.5, "one connection too many"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from support.proc import descriptors, eventually
+from support.proc import asleep, descriptors, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,17 +21,13 @@ _ANSWER = re.compile(rb"\r\n\r\n0 (\d+) \d+ \d+\n0$")
 
 
 def connect(address: tuple[str, int] | str, many: int, apart: float) -> list[socket.socket]:
-    """Open so many connections, so many seconds apart; 0 means all at once, before any is waited for."""
+    """Begin to open so many connections, so many seconds apart; 0 means all at once."""
     opened = []
     for _ in range(many):
         sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
-        sock.settimeout(10)
-        if not apart and not isinstance(address, str):
-            sock.setblocking(False)
-        try:
+        sock.settimeout(10 if isinstance(address, str) else 0)
+        with suppress(BlockingIOError):  # under way: the next one does not wait for it
             sock.connect(address)
-        except BlockingIOError:
-            pass
         opened.append(sock)
         time.sleep(apart)
     for sock in opened:
@@ -68,12 +63,10 @@ def held(server: Server, address: tuple[str, int] | str, many: int, apart: float
     finally:
         for sock in connections:
             sock.close()
-    eventually(
-        "the workers have closed them",
-        lambda: all(
-            len(descriptors(pid, "socket")) <= before[pid] for pid in workers if os.path.exists(f"/proc/{pid}")
-        ),
-    )
+    # The descriptor goes first; the worker counts down later in the same turn of its loop, then sleeps.
+    for pid in workers:
+        eventually("it has closed them", lambda one=pid: len(descriptors(one, "socket")) <= before[one])  # type: ignore[misc]
+        eventually("it has counted them out", lambda one=pid: asleep(one))  # type: ignore[misc]
 
 
 def worst_share(found: Counter[int]) -> float:

@@ -10,6 +10,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from support.netns import current_network, enter
 from support.strict import Outcome, Plan, Record, StrictLoad, merge
 
 if TYPE_CHECKING:
@@ -45,6 +46,20 @@ class Link:
     def load(self, server: Server, **plan: Any) -> StrictLoad:
         """Start a strict load on the server, from the link's other end."""
         return StrictLoad(Plan(host=self.host, port=server.port, **plan), self._enter)
+
+    @contextmanager
+    def far(self) -> Iterator[None]:
+        """Be at the clients' end meanwhile."""
+        if self._enter is None:
+            yield
+            return
+        near = current_network()
+        try:
+            self._enter()
+            yield
+        finally:
+            enter(near)
+            os.close(near)
 
 
 class Row:

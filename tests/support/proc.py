@@ -42,6 +42,11 @@ def alive(pid: int) -> bool:
         return False
 
 
+def asleep(pid: int) -> bool:
+    """Whether a process waits for something to happen: what it had to do before, it has done."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def status(pid: int) -> dict[str, str]:
     """The fields of /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
