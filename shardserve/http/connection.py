@@ -61,6 +61,9 @@ class Connection(Wire, asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.client = _host_port(transport.get_extra_info("peername"))
         self.server = _host_port(transport.get_extra_info("sockname")) or _path(transport.get_extra_info("sockname"))
+        if self.client is None and isinstance(transport.get_extra_info("sockname"), tuple):
+            # It has reset already. Without an address it would be taken for a peer on a unix socket, who is trusted.
+            self.transport.abort()
         service = self.service
         timeouts = service.timeouts  # without keep-alive there is still a first request to wait for
         self.deadline = service.now + (timeouts.keep_alive or timeouts.header or 10.0)
@@ -142,7 +145,7 @@ class Connection(Wire, asyncio.Protocol):
             return False
         if self._reading:
             transport.pause_reading()  # what comes from now on is the other's to read
-        if not give(transport.get_extra_info("socket").fileno(), octets):
+        if not give(transport.get_extra_info("socket").fileno(), octets, self.answer_by):
             if self._reading:
                 transport.resume_reading()
             return False

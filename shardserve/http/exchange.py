@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
-    # Passes a connection on, by its descriptor, with the octets read from it; False if it cannot.
-    Give = Callable[[int, bytes], bool]
+    # Passes a connection on: its descriptor, the octets read from it, when the request in them must have been answered
+    # (infinity: whenever). False if it cannot.
+    Give = Callable[[int, bytes, float], bool]
 
 
 class Exchange:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
+from shardserve.http.connection import NEVER
 from shardserve.http.h1_reading import H1Reading
 from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, TO_COME
 
@@ -23,9 +24,9 @@ class H1Connection(H1Reading):
 
     __slots__ = ("_idle_until",)
 
-    def __init__(self, service: Service, octets: bytes = b"", *, moved: bool = False) -> None:
+    def __init__(self, service: Service, octets: bytes = b"", *, moved: bool = False, answer_by: float = NEVER) -> None:
         """See H1Reading."""
-        H1Reading.__init__(self, service, octets, moved=moved)
+        H1Reading.__init__(self, service, octets, moved=moved, answer_by=answer_by)
         self._idle_until = 0.0
 
     # From one request to the next
@@ -67,6 +68,7 @@ class H1Connection(H1Reading):
         if not self._reading:
             self.release()
         self.moved = False
+        self.answer_by = NEVER
         if self.service.draining:
             self.service.loop.call_soon(self.drain, context=self.service.context)
         elif self._buffer and not self._pumping:

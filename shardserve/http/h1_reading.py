@@ -48,10 +48,14 @@ class H1Reading(H1Writing):
         "_remaining",
     )
 
-    def __init__(self, service: Service, octets: bytes = b"", *, moved: bool = False) -> None:
-        """`octets` have been read from the connection already, by another worker; for `moved`, see Wire.move."""
+    def __init__(self, service: Service, octets: bytes = b"", *, moved: bool = False, answer_by: float = NEVER) -> None:
+        """`octets` have been read from the connection already, by another worker; for `moved`, see Wire.move.
+
+        `answer_by` is when the request that `octets` begin with must have been answered.
+        """
         H1Writing.__init__(self, service)
         self.moved = moved
+        self.answer_by = answer_by
         self._buffer = octets
         self._raw = b""  # the current request as it came, where it may be moved
         self._blank = False  # an empty line before the next request has been skipped
@@ -81,6 +85,8 @@ class H1Reading(H1Writing):
         H1Writing.connection_made(self, transport)
         if self.service.lifetime is not None:
             self._remaining = self.service.lifetime.draw(self.service.now)
+        if transport.is_closing():
+            self._buffer = b""
         if self._buffer:
             self._resume_soon()
 
@@ -191,15 +197,16 @@ class H1Reading(H1Writing):
         head, data = data[:end], data[end:]
         request = read_request(head, service.parser, service.limits)
         service.requests += 1
-        if service.give_idle is not None:
-            self._raw = b"" if request.expect_continue else head
+        # Anew for each request, also when there is nobody to give it to: or the one before would be given in its place.
+        self._raw = b"" if service.give_idle is None or request.expect_continue else head
         self.deadline = NEVER
         self._head_begun = self._blank = False
         self._request = request
         if service.access is not None:
             self._began = service.loop.time()
         if service.timeouts.request:
-            self.answer_by = time.monotonic() + service.timeouts.request
+            # One that was moved here keeps what it had.
+            self.answer_by = min(self.answer_by, time.monotonic() + service.timeouts.request)
         self._keep = request.keep_alive and (self._remaining is None or self._remaining.spend(service.now))
         self._exchange = exchange = service.open_exchange(self, request)
         if request.length == 0:

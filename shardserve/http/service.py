@@ -136,6 +136,8 @@ class Service:
         board[Word.REQUESTS] = self.requests
         board[Word.ACTIVE] = len(self.running)
         self.count()
+        if self.ask_for_work is None:  # words of a WSGI worker that stood here before
+            self.load[Load.FREE] = self.load[Load.WAITING] = self.load[Load.BUSY] = 0
         self.load[Load.PENDING] = 0  # what the kernel counted and never came (a scan) must not stay
 
     def count(self) -> None:
@@ -160,6 +162,14 @@ class Service:
         self.running.discard(exchange)
         if self._emptied is not None:
             self._check_empty()
+
+    def close_all(self) -> None:
+        """Have every answer close its connection from now on, and give none on: nobody may be there to take them."""
+        self.closing = True
+        if self.give_on is not None:
+            self.give_on = None
+            for connection in list(self.connections):
+                connection.drain()
 
     def wind_down(self, give_on: Give | None = None) -> None:
         """Begin to leave: idle connections are given on; without `give_on` every answer closes its own."""

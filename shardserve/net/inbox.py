@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import array
 import fcntl
+import math
 import socket
+import struct
 import termios
 from typing import NamedTuple
 
@@ -18,16 +20,21 @@ GIVEN = b"G"  # a connection, to be served from now on
 PUSHED = b"P"  # the same, with a whole request that waited there: not to be pushed on at once
 WANTED = b"W"  # no connection: shard number octets[0] has a free thread and asks for a request that waits
 
-_PACKET_MAX = 1 << 18  # octets; the sender's buffer is smaller
+_HEADER = struct.Struct("=cd")  # kind, answer_by
+_PACKET_MAX = 1 << 18  # octets with the header: what is longer is not sent, since it would arrive cut
 _BUFFER = 1 << 20  # octets of packets in flight that are asked for; the kernel grants what it allows
 
 
 class Packet(NamedTuple):
-    """One message; `connection` is None where the kind has none."""
+    """One message; `connection` is None where the kind has none.
+
+    `answer_by` is when the request in it must have been answered, of `time.monotonic()`; infinity for whenever.
+    """
 
     kind: bytes
     octets: bytes
     connection: socket.socket | None
+    answer_by: float
 
 
 class Inbox:
@@ -45,10 +52,13 @@ class Inbox:
         self.writing.close()
 
 
-def put(writing: socket.socket, kind: bytes, octets: bytes, descriptor: int = -1) -> bool:
+def put(writing: socket.socket, kind: bytes, octets: bytes, descriptor: int = -1, answer_by: float = math.inf) -> bool:
     """Send a packet with a copy of the descriptor, if there is one; False where that is not possible just now."""
+    if _HEADER.size + len(octets) > _PACKET_MAX:
+        return False
     try:
-        socket.send_fds(writing, [kind, octets], [descriptor] if descriptor != -1 else [])
+        header = _HEADER.pack(kind, answer_by)
+        socket.send_fds(writing, [header, octets], [descriptor] if descriptor != -1 else [])
     except OSError:  # full, too large, too many descriptors in flight: the sender keeps what it has
         return False
     return True
@@ -61,7 +71,8 @@ def take(reading: socket.socket) -> Packet | None:
     except BlockingIOError:
         return None
     connection = socket.socket(fileno=descriptors[0]) if descriptors else None
-    return Packet(data[:1], data[1:], connection)
+    kind, answer_by = _HEADER.unpack_from(data)
+    return Packet(kind, data[_HEADER.size :], connection, answer_by)
 
 
 def is_empty(reading: socket.socket) -> bool:

@@ -45,6 +45,13 @@ class Cover:
             if adopter is None and not shard.moves:
                 self._adopt(shard, serving)
 
+    def renew(self) -> None:
+        """The listeners have changed: who stands in for a shard gets those of now."""
+        for shard, adopter in self._adopters.items():
+            adopter.channel.send({"command": "release", "shard": shard})
+        self._adopters.clear()
+        self.update()
+
     def _adopt(self, shard: Shard, serving: list[Shard]) -> None:
         sibling = min((one.current for one in serving if one.current is not None), key=_connections)
         sibling.channel.send({"command": "adopt", "shard": shard.index}, self._sharding.sockets(shard.index))

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shardserve.config.settings import Config
-    from shardserve.net.listener import ShardGroup
     from shardserve.supervisor.child import Child
     from shardserve.supervisor.shard import Shard
     from shardserve.supervisor.sharding import Sharding
@@ -31,7 +30,8 @@ class Reloads:
 
     `config` and `generation` are those in force: a reload's take their place when its first worker is ready. `reread`
     resolves the configuration again; `replace` starts a worker on a shard, with what `for_shard` says; `scale_to` sets
-    the number of workers; `make_room` has a shard's worker leave before it is replaced.
+    the number of workers; `make_room` has a shard's worker leave before it is replaced;
+    `rebound` is told when the listeners have changed.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Reloads:
         replace: Callable[[Shard], None],
         scale_to: Callable[[int], None],
         make_room: Callable[[Shard], None],
+        rebound: Callable[[], None],
     ) -> None:
         self.config = config
         self.generation = 1
@@ -51,7 +52,8 @@ class Reloads:
         self._reread = reread
         self._replace = replace
         self._scale_to = scale_to
-        self._added: list[ShardGroup] = []  # listeners that the reload under way has made
+        self._rebound = rebound
+        self._change = 0  # workers more that were asked for during it
         self._count: int | None = None  # workers there are to be after it, where that changes
         self._make_room = make_room
         self._latest = 1  # the last generation number given out
@@ -88,7 +90,8 @@ class Reloads:
             if config.workers == 0:
                 raise ConfigError("--workers 0 is for a start without a supervisor")
             if config.bind != self.config.bind:
-                self._added = self._sharding.rebind(config)
+                self._sharding.rebind(config, self._latest + 1)
+                self._rebound()
         except ShardserveError as error:
             log.error("reload refused, generation %d goes on serving: %s", self.generation, error)
             return
@@ -125,16 +128,26 @@ class Reloads:
             else:
                 self._replace(shard)
 
+    def scale_by(self, change: int) -> None:
+        """So many workers more (or fewer, if negative); after the reload, if one goes on."""
+        if self.under_way:
+            self._change += change
+        else:
+            self._scale_to(sum(not shard.parked for shard in self._shards) + change)
+
     def finish(self) -> None:
         """The reload (or the start) is over, well or not: what waited for that gets its turn."""
-        if self._next is not None and not self._proven:
-            self._sharding.take_back(self._added)
-        self._added = []
+        if self._next is not None and not self._proven and (over := self._sharding.settle(taken_over=False)):
+            self._rebound()
+            close_all(over)
         self._next = self._awaited = None
         self._to_do.clear()
         retiring, self._retiring = self._retiring, []
         for child, reason in retiring:
             self.retire(child, reason)
+        change, self._change = self._change, 0
+        if change:
+            self.scale_by(change)
         if self._asked_again:
             self._asked_again = False
             self.begin()
@@ -196,13 +209,15 @@ class Reloads:
     def _give_up_listeners(self) -> None:
         """Addresses that are not asked for any more: what waits there is answered, then they are gone."""
         worker = next((shard.current for shard in self._shards if shard.current is not None), None)
-        for group in self._sharding.removed:
+        over = self._sharding.settle(taken_over=True)
+        if over:
+            self._rebound()
+        for group in over:
             log.info("no longer listening on %s", group.address.url)
             group.remove_path()  # nobody finds a unix socket any more
             if worker is not None:
                 worker.channel.send({"command": "inherit"}, group.sockets)
-        close_all(self._sharding.removed)
-        self._sharding.removed.clear()
+        close_all(over)
 
     def _is_turn_of(self, shard: Shard) -> bool:
         return bool(self._to_do) and self._to_do[0] == shard.index
@@ -215,8 +230,8 @@ class Reloads:
         if not self._to_do:
             log.info("reload complete: generation %d serves", self.generation)
             count, self._count = self._count, None
-            self.finish()
             self._give_up_listeners()
+            self.finish()
             if count is not None:
                 self._scale_to(count)
             return

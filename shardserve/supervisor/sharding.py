@@ -28,7 +28,9 @@ class Sharding:
         self._owner = owner
         self.count = count
         self.groups = self._bind(config, config.bind)
-        self.removed: list[ShardGroup] = []  # no longer asked for; closed once no worker accepts from them
+        self._added: list[ShardGroup] = []  # by a reload that goes on: not for the workers before it
+        self._dropped: list[ShardGroup] = []  # by a reload that goes on: not for its own workers
+        self._rebound_for = 0  # the generation of that reload
         try:
             self.steering = choose_steering(config.steering, self.groups, count)
         except BaseException:
@@ -53,24 +55,27 @@ class Sharding:
         self.inboxes.append(Inbox())
         return self.inboxes[-1]
 
-    def rebind(self, config: Config) -> list[ShardGroup]:
-        """Listen on what `config` asks for in addition, and return it; what it does not ask for any more is `removed`.
+    def rebind(self, config: Config, generation: int) -> None:
+        """Listen on what `config` asks for in addition: for workers from `generation` on, which is to take over.
 
-        Raises ConfigError or BindError, with nothing changed.
+        Workers before it keep what they have, so both sets are there until `settle`. Raises ConfigError or BindError,
+        with nothing changed.
         """
         had = {group.asked for group in self.groups}
-        added = self._bind(config, tuple(text for text in config.bind if text not in had))
-        self.removed += [group for group in self.groups if group.asked not in config.bind]
-        self.groups[:] = [group for group in self.groups if group.asked in config.bind] + added
+        self._added = self._bind(config, tuple(text for text in config.bind if text not in had))
+        self._dropped = [group for group in self.groups if group.asked not in config.bind]
+        self._rebound_for = generation
+        self.groups += self._added
         self.steering.regroup(self.groups, self.count)
-        return added
 
-    def take_back(self, added: list[ShardGroup]) -> None:
-        """Undo `rebind`."""
-        self.groups[:] = [group for group in self.groups if group not in added] + self.removed
-        self.removed.clear()
-        self.steering.regroup(self.groups, self.count)
-        close_all(added)
+    def settle(self, *, taken_over: bool) -> list[ShardGroup]:
+        """The generation has taken over, or has not started; returns the groups that are over with that, to close."""
+        over = self._dropped if taken_over else self._added
+        self._added, self._dropped = [], []
+        if over:
+            self.groups[:] = [group for group in self.groups if group not in over]
+            self.steering.regroup(self.groups, self.count)
+        return over
 
     def place(self, shard: int, generation: int, access: Sink | None) -> Place:
         """Where a new worker of a shard will stand."""
@@ -82,7 +87,8 @@ class Sharding:
                 self.inboxes[shard].reading,
                 [inbox.writing for inbox in self.inboxes],
             )
-        listeners = [group.listener(shard) for group in self.groups]
+        others = self._dropped if generation >= self._rebound_for else self._added
+        listeners = [group.listener(shard) for group in self.groups if group not in others]
         return Place(shard, generation, listeners, self.board.claim(shard, generation), access, siblings)
 
     def sockets(self, shard: int) -> list[socket.socket]:
@@ -90,24 +96,22 @@ class Sharding:
         inbox = self.inboxes[shard].reading
         return [inbox, *(group.sockets[shard] for group in self.groups if group.sharded)]
 
-    def leave_to(self, shard: int) -> None:
-        """In a forked process: close everything that is not for the worker of `shard` (-1: everything)."""
-        close_all_sockets = shard == -1
+    def leave_to(self, place: Place | None) -> None:
+        """In a forked process: close everything that is not for the worker of this place (None: everything)."""
         self.steering.leave()
-        for index, inbox in enumerate(self.inboxes):
-            if close_all_sockets:
-                inbox.close()
-            elif index != shard:
-                inbox.reading.close()
+        kept: set[socket.socket] = set()
+        if place is not None:
+            kept.update(listener.socket for listener in place.listeners)
+            kept.add(self.inboxes[place.shard].reading)
+            kept.update(inbox.writing for inbox in self.inboxes)
+        for inbox in self.inboxes:
+            for end in (inbox.reading, inbox.writing):
+                if end not in kept:
+                    end.close()
         for group in self.groups:
-            if close_all_sockets:
-                group.close()
-            elif group.sharded:
-                for index, sock in enumerate(group.sockets):
-                    if index != shard:
-                        sock.close()
-        for group in self.removed:
-            group.close()
+            for sock in group.sockets:
+                if sock not in kept:
+                    sock.close()
 
     def close(self) -> None:
         """The end of the service, as far as this process goes."""

@@ -56,7 +56,7 @@ class Stopping:
         log.info("stopping: at most %g s for the requests under way", config.graceful_timeout)
         self.stage, self.next_at = "stop", math.inf
         waited_for = {shard.index for shard in self._shards if self._is_waited_for(shard)}
-        for group in (*self._sharding.groups, *self._sharding.removed):
+        for group in self._sharding.groups:
             group.remove_path()  # nobody finds a unix socket any more
             group.close()  # the workers hold theirs until they have taken what is queued
         now = time.monotonic()
@@ -67,6 +67,8 @@ class Stopping:
                 child.command("stop", now + _IMPORTING)
             elif child.state == WorkerState.BOOTING:
                 child.deadline = now + config.graceful_timeout
+            else:
+                child.channel.send({"command": "close"})  # those that take what it would give on leave, too
 
     def quit(self, config: Config) -> None:
         """QUIT: have everybody leave at once."""

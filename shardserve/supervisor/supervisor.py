@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shardserve.config.settings import Config
     from shardserve.supervisor.sharding import Sharding
     from shardserve.supervisor.signals import SignalQueue
+    from shardserve.worker.place import Place
 
 _DEVELOPER_WAITS = 2.0  # seconds a replaced worker has under --reload: an open page must not hold the next one up
 _UNWANTED = "it is not wanted any more"  # why a worker that boots is killed when its shard is parked
@@ -49,8 +50,17 @@ class Supervisor:
         self.sharding = sharding
         self.shards = [Shard(index) for index in range(count)]
         self._scaling = Scaling(sharding, self.shards, config.backlog, self._replace, self._let_go)
-        self._reloads = Reloads(config, sharding, self.shards, reread, self._replace, self._scaling.to, self._make_room)
         self._cover = Cover(sharding, self.shards)
+        self._reloads = Reloads(
+            config,
+            sharding,
+            self.shards,
+            reread,
+            self._replace,
+            self._scaling.to,
+            self._make_room,
+            self._cover.renew,
+        )
         self._watch = Watch(sharding, self.shards)
         self._signals = signals
         self._selector = selectors.DefaultSelector()
@@ -69,7 +79,7 @@ class Supervisor:
         """Serve until told to stop; returns the exit code. Raises AppError if no worker could start."""
         if self._reloads.config.reload:
             folders = self._reloads.config.reload_dir or (self._reloads.config.chdir or ".",)
-            self._watcher = fork_watcher(folders, lambda: self._leave_behind(-1))
+            self._watcher = fork_watcher(folders, lambda: self._leave_behind(None))
         for shard in self.shards:
             self._replace(shard)
         while not (self._stopping.stage and not self._children()):
@@ -107,7 +117,7 @@ class Supervisor:
                 if self._stopping.stage or self._untried:
                     log.info("the number of workers is not changed while the service starts or stops")
                 else:
-                    self._scaling.to(self._scaling.wanted + (1 if verb == "more" else -1))
+                    self._reloads.scale_by(1 if verb == "more" else -1)
             elif verb == "reap":
                 self._orphaned = os.getpid() == 1
             elif verb == "ignore":
@@ -219,7 +229,7 @@ class Supervisor:
         config, generation = self._reloads.for_shard(shard)
         place = self.sharding.place(shard.index, generation, self._access.open(config))
         try:
-            child = shard.incoming = fork_worker(config, place, lambda: self._leave_behind(shard.index))
+            child = shard.incoming = fork_worker(config, place, lambda: self._leave_behind(place))
         except OSError as error:  # no process, memory or descriptor left on the machine or in the container
             self.sharding.board.release(place.board)
             log.error("shard %d: cannot start a worker: %s; trying again", shard.index, error.strerror)
@@ -235,13 +245,13 @@ class Supervisor:
         if shard.making_room is not None:
             self._drain(shard.making_room)
 
-    def _leave_behind(self, index: int) -> None:
-        """In a forked process: close everything but the listeners of shard `index` (-1: all of them)."""
+    def _leave_behind(self, place: Place | None) -> None:
+        """In a forked process: close everything but what is for the worker of this place."""
         self._selector.close()
         self._signals.close()
         for child in self._children():
             child.close()
-        self.sharding.leave_to(index)
+        self.sharding.leave_to(place)
 
     def _let_go(self, shard: Shard) -> None:
         """Make do without a worker on a shard that has been parked."""

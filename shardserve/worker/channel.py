@@ -28,7 +28,7 @@ _DESCRIPTORS_MAX = 250  # with one message; the kernel's own limit is 253
 #   drain: a replacement accepts on the same listeners; stop accepting, answer what has been accepted, leave
 #   stop:  the service ends; take what is queued as well, then leave
 #   quit:  leave at once
-#   close: every answer closes its connection from now on; go on accepting (--drain-delay)
+#   close: every answer closes its connection from now on; go on accepting (--drain-delay), or leaving
 # and, with descriptors:
 #   adopt:   accept for shard N as well, from its inbox and its listeners, until
 #   release: its own worker does

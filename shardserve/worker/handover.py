@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from shardserve.http.h1 import H1Connection
 from shardserve.logs import log
 from shardserve.net.inbox import GIVEN, PUSHED, WANTED, put, take
+from shardserve.net.loads import Load
 
 if TYPE_CHECKING:
     import socket
@@ -76,13 +77,18 @@ class Handover:
         for reading in self._reading.values():
             self._take(reading, most=1 << 16)
 
-    def give_on(self, descriptor: int, octets: bytes) -> bool:
+    def give_on(self, descriptor: int, octets: bytes, answer_by: float) -> bool:
         """Give a connection to the worker that replaces this one: it reads the same inbox."""
-        return put(self.writing[self._shard], GIVEN, octets, descriptor)
+        return put(self.writing[self._shard], GIVEN, octets, descriptor, answer_by)
 
-    def _give_idle(self, descriptor: int, octets: bytes) -> bool:
+    def _give_idle(self, descriptor: int, octets: bytes, answer_by: float) -> bool:
         target = self._loads.free(but=self._shard)
-        return target is not None and put(self.writing[target], PUSHED, octets, descriptor)
+        return target is not None and put(self.writing[target], PUSHED, octets, descriptor, answer_by)
+
+    def _give_to(self, shard: int, descriptor: int, octets: bytes, answer_by: float) -> bool:
+        # It asked some time ago: by now it may have found work, or be leaving, when it says that nothing is free.
+        free = self._loads.line(shard)[Load.FREE] > 0
+        return free and put(self.writing[shard], PUSHED, octets, descriptor, answer_by)
 
     def _ask_for_work(self) -> None:
         target = self._loads.waiting(but=self._shard)
@@ -94,12 +100,11 @@ class Handover:
             packet = take(reading)
             if packet is None:
                 return
-            kind, octets, connection = packet
+            kind, octets, connection, answer_by = packet
             if connection is not None:
-                make = partial(H1Connection, octets=octets, moved=kind == PUSHED)
+                make = partial(H1Connection, octets=octets, moved=kind == PUSHED, answer_by=answer_by)
                 self._opening.open(connection, make)
             elif kind != WANTED:
                 log.error("a connection given by another worker is lost: this one has no descriptor left for it")
             elif self._give_waiting is not None and octets[0] < len(self.writing):
-                writing = self.writing[octets[0]]
-                self._give_waiting(lambda fd, data, to=writing: put(to, PUSHED, data, fd))  # type: ignore[misc]
+                self._give_waiting(partial(self._give_to, octets[0]))

@@ -121,6 +121,13 @@ class Listening:
                 self.handover.empty()
         await self._opening.done()
 
+    async def take_late(self) -> bool:
+        """Whether a worker that did not know of our end has given us something to serve; takes it."""
+        if self.handover is not None:
+            self.handover.empty()
+        await self._opening.done()
+        return bool(self._service.connections)
+
     def let_go(self) -> None:
         """Part with all listeners, from a signal handler; what waited on them is answered here."""
         null = os.open(os.devnull, os.O_RDWR)

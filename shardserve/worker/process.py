@@ -157,7 +157,7 @@ async def _live(worker: Worker, channel: Channel, outlive: Callable[[], None]) -
             elif command == "meet":
                 worker.listening.meet(message["shard"], socket.socket(fileno=message["descriptors"][0]))
             elif command == "close":
-                worker.service.closing = True
+                worker.service.close_all()
             elif command == "log":
                 worker.log_to(message["descriptors"][0])
             elif command == "release":

@@ -156,12 +156,18 @@ class Worker:
         self._tick_every = TICK
         self._tick()
         handover = self.listening.handover
-        emptied = self.service.drain(handover.give_on if handover is not None and command == "drain" else None)
+        give_on = handover.give_on if handover is not None and command == "drain" else None
         timeout = self._config.graceful_timeout
-        await asyncio.wait((emptied, self._hurry), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        ends = self._loop.time() + timeout
+        while True:
+            emptied = self.service.drain(give_on)
+            left = max(0.0, ends - self._loop.time())
+            await asyncio.wait((emptied, self._hurry), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if give_on is not None or not emptied.done() or not await self.listening.take_late():
+                break
         if not emptied.done():
-            left = f"{len(self.service.connections)} connections and {len(self.service.running)} requests"
-            log.warning("leaving with %s not finished%s", left, "" if self._hurry.done() else f" after {timeout:g} s")
+            rest = f"{len(self.service.connections)} connections and {len(self.service.running)} requests"
+            log.warning("leaving with %s not finished%s", rest, "" if self._hurry.done() else f" after {timeout:g} s")
             self.service.cut()
             await asyncio.wait((emptied,), timeout=_QUICK)
 

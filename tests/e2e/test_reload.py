@@ -267,3 +267,23 @@ def test_a_reload_takes_the_place_of_a_replacement_that_boots(site: Site) -> Non
     assert server.get_json()["generation"] == 2
     server.signal(signal.SIGHUP)
     server.wait_for("reload complete: generation 3", timeout=20)
+
+
+def test_a_stop_while_a_replaced_worker_still_answers(serve: Serve) -> None:
+    """Who would take its kept connections leaves too: it closes them itself, after their answers."""
+    server = serve("staged:wsgi", "--workers", "1", "--threads", "2")
+    with (
+        socket.create_connection(("127.0.0.1", server.port), 10) as kept,
+        socket.create_connection(("127.0.0.1", server.port), 10) as late,
+    ):
+        for client, seconds in ((kept, b"1"), (late, b"2")):
+            client.sendall(b"GET /slow?%b HTTP/1.1\r\nHost: a\r\n\r\n" % seconds)
+        server.wait_for("begun /slow", count=2)
+        server.signal(signal.SIGHUP)
+        server.wait_for(r"shard 0: worker \d+ serves", count=2)
+        server.signal(signal.SIGTERM)
+        for client in (kept, late):
+            octets = b"".join(iter(lambda sock=client: sock.recv(65536), b""))  # type: ignore[misc]
+            assert octets.startswith(b"HTTP/1.1 200 "), octets
+            assert b"connection: close" in octets
+    assert server.exit_code() == 0

@@ -202,3 +202,30 @@ def test_more_workers_than_can_be_steered(serve: Serve) -> None:
         server.wait_for(r"worker \d+ died")
         tally = load.finish()
     assert sum(tally.lost.values()) <= 32, tally
+
+
+def test_a_worker_more_during_a_reload_is_of_the_new_generation(serve: Serve) -> None:
+    server = serve("probe:asgi", "--workers", "3")
+    server.signal(signal.SIGHUP)
+    server.wait_for("reload: generation 2")
+    server.signal(signal.SIGTTIN)
+    server.wait_for("reload complete: generation 2")
+    server.wait_for(r"shard 3: worker \d+ serves")
+    assert {server.get_json()["generation"] for _ in range(40)} == {2}
+
+
+def test_a_parked_shard_follows_a_changed_address(serve: Serve, tmp_path: Path) -> None:
+    """By hash it goes on getting its share of the new address, and must not keep the old one open."""
+    first, second = free_ports(2)
+    settings = tmp_path / "shardserve.toml"
+    settings.write_text(f'bind = ["127.0.0.1:{first}"]\nworkers = 3\nsteering = "hash"\n')
+    server = serve("probe:asgi", "-c", str(settings), bind=None)
+    server.signal(signal.SIGTTOU)
+    server.wait_for("shard 2: a worker less, 2 now")
+    settings.write_text(f'bind = ["127.0.0.1:{second}"]\nworkers = 3\nsteering = "hash"\n')
+    server.signal(signal.SIGHUP)
+    server.wait_for(f"no longer listening on http://127.0.0.1:{first}")
+    with Load(second, clients=8, requests=200) as load:
+        tally = load.finish()
+    assert tally.ok == 200, tally
+    eventually("nobody listens there any more", lambda: refuses(first))

@@ -571,3 +571,41 @@ def test_a_connection_that_is_old_enough_ends_with_its_next_answer(parser: str) 
         wire.wait(5).feed(request() * 2)
         assert wire.closed
         assert [b"connection" in answer for answer in wire.answers()] == [False, False, True]
+
+
+# Requests and connections that go to another worker
+
+
+def test_only_the_request_itself_is_given_to_another_worker(parser: str) -> None:
+    """Not the one before it on the connection, when nobody may be given anything meanwhile."""
+    given: list[bytes] = []
+
+    def give(descriptor: int, octets: bytes, answer_by: float) -> bool:
+        given.append(octets)
+        return False
+
+    with Driver.asgi(hello, parser) as wire:
+        wire.service.give_idle = give
+        wire.feed(request(b"/first"))
+        wire.service.give_idle = None
+    puppet = Puppet()
+    with Driver.asgi(puppet, parser) as wire:
+        connection = wire.connection
+        wire.service.give_idle = give
+        wire.feed(request(b"/first"))
+        wire.run(puppet.call.send(start()), puppet.call.send(body()))
+        wire.do(puppet.call.returns.set_result, None)
+        wire.service.give_idle = None
+        wire.feed(request(b"/second"))
+        exchange = connection._exchange
+        assert exchange is not None
+        assert not connection.move(exchange, give)
+        wire.do(puppet.call.returns.set_result, None)
+    assert given == []
+
+
+@pytest.mark.parametrize("sockname", [("127.0.0.1", 80), "/a/path"])
+def test_a_peer_without_an_address_is_one_of_a_unix_socket_or_gone(parser: str, sockname: object) -> None:
+    """A client that has reset already has none; a peer on a unix socket is trusted to say for whom it speaks."""
+    with Driver.asgi(hello, parser, peer=None if isinstance(sockname, tuple) else "", server=sockname) as wire:
+        assert wire.transport.aborted == isinstance(sockname, tuple)

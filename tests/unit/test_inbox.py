@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -53,7 +54,7 @@ def test_packets_keep_their_order_and_their_bounds(inbox: Inbox, pair: tuple[soc
     put(inbox.writing, GIVEN, b"", pair[0].fileno())
     assert not is_empty(inbox.reading)
     first, second = take(inbox.reading), take(inbox.reading)
-    assert first == (WANTED, b"\x03", None)
+    assert first == (WANTED, b"\x03", None, math.inf)
     assert second is not None
     assert (second.kind, second.octets) == (GIVEN, b"")
     assert second.connection is not None
@@ -90,3 +91,16 @@ def test_what_lies_there_outlives_the_process_that_put_it(
     assert packet.octets == b"from a child"
     assert packet.connection is not None
     packet.connection.close()
+
+
+def test_what_would_arrive_cut_is_not_sent(inbox: Inbox, pair: tuple[socket.socket, socket.socket]) -> None:
+    assert not put(inbox.writing, GIVEN, b"x" * (1 << 18), pair[0].fileno())
+    assert is_empty(inbox.reading)
+    largest = b"x" * ((1 << 18) - 9)
+    if put(inbox.writing, GIVEN, largest, pair[0].fileno(), answer_by=7.5):  # else the kernel allows smaller buffers
+        packet = take(inbox.reading)
+        assert packet is not None
+        assert packet.octets == largest
+        assert packet.answer_by == 7.5
+        assert packet.connection is not None
+        packet.connection.close()
