@@ -55,11 +55,12 @@ def private_network() -> Iterator[None]:
     """Run in a new network namespace; skip the test where that is not permitted."""
     before = current_network()
     try:
-        try:
-            inside = new_network()
-        except PermissionError:
-            pytest.skip("a network namespace of its own needs root (in a container: CAP_SYS_ADMIN)")
-        os.close(inside)
+        inside = new_network()
+    except PermissionError:
+        os.close(before)
+        pytest.skip("a network namespace of its own needs root (in a container: CAP_SYS_ADMIN)")
+    os.close(inside)
+    try:
         yield
     finally:
         enter(before)
