@@ -7,6 +7,7 @@ It does not start while the file exists that the variable BROKEN names.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -52,6 +53,7 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if cut:
         await send({"type": "http.response.body", "body": whole[:100], "more_body": True})
         whole = whole[100:]
+        await asyncio.sleep(0.02)  # under way, and not blocking: what a drain that does not wait would cut
     await send({"type": "http.response.body", "body": whole})
 
 
