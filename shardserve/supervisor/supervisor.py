@@ -49,7 +49,7 @@ class Supervisor:
         count = sharding.count
         self.sharding = sharding
         self.shards = [Shard(index) for index in range(count)]
-        self._scaling = Scaling(sharding, self.shards, config.backlog, self._replace, self._let_go)
+        self._scaling = Scaling(sharding, self.shards, config.backlog, self._add, self._let_go)
         self._cover = Cover(sharding, self.shards)
         self._reloads = Reloads(
             config,
@@ -252,6 +252,11 @@ class Supervisor:
         for child in self._children():
             child.close()
         self.sharding.leave_to(place)
+
+    def _add(self, shard: Shard) -> None:
+        """Start a worker on a shard that is new, or has been parked; until it is ready, siblings serve for it."""
+        self._replace(shard)
+        self._cover.update()
 
     def _let_go(self, shard: Shard) -> None:
         """Make do without a worker on a shard that has been parked."""

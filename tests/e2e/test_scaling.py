@@ -229,3 +229,16 @@ def test_a_parked_shard_follows_a_changed_address(serve: Serve, tmp_path: Path) 
         tally = load.finish()
     assert tally.ok == 200, tally
     eventually("nobody listens there any more", lambda: refuses(first))
+
+
+@pytest.mark.parametrize("steering", ["auto", "cbpf", "hash"])
+def test_nobody_waits_for_a_new_worker_to_boot(serve: Serve, tmp_path: Path, steering: str) -> None:
+    env = {"BOOTS": str(tmp_path / "boots"), "QUICK": "2"}  # the third one takes two seconds
+    server = serve("slow_boot:app", "--workers", "2", "--steering", steering, env=env)
+    server.signal(signal.SIGTTIN)
+    server.wait_for("shard 2: a worker more, 3 now")
+    with Load(server.port, clients=8, requests=100) as load:
+        tally = load.finish()
+    assert tally.ok == 100, tally
+    assert tally.longest < 1, tally
+    server.wait_for(r"shard 2: worker \d+ serves")
