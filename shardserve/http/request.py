@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
 
 HEAD_END = b"\r\n\r\n"
+CRLF = b"\r\n"
 
 # Methods that are handed to the application: RFC 9110, PATCH (RFC 5789) and WebDAV with its relatives (the IANA method
 # registry). Any other token is answered 501, whichever parser runs.
@@ -28,8 +29,9 @@ METHODS = {
 }
 
 _VERSION = re.compile(rb"HTTP/(\d)\.\d")
-# Section 3. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
-_LINE = re.compile(rb"([A-Z]+) ([!-\"$-~]+) HTTP/1\.([01])\r\n")
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+# Section 3.2. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
+_TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
 _CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
@@ -40,10 +42,13 @@ _HOST = re.compile(
 _KNOWN_HOSTS: set[bytes] = set()  # that have been found well-formed
 _KNOWN_HOSTS_MAX = 256
 _SINGULAR = (b"host", b"content-length", b"transfer-encoding", b"expect")  # fields that must not be repeated
-_SPECIAL = frozenset((*_SINGULAR, b"connection", b"x-forwarded-for", b"x-forwarded-proto"))
+SPECIAL = frozenset((*_SINGULAR, b"connection", b"x-forwarded-for", b"x-forwarded-proto"))  # that mean something to us
 _SLASH, _UNDERSCORE = b"/_"
 # A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
 _CONNECTION = {b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
+
+
+Field = tuple[bytes, bytes]  # name in lower case, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +88,24 @@ class Request:
     path: bytes
     query: bytes
     version: str
-    headers: list[tuple[bytes, bytes]]
+    headers: list[Field]
     length: int | None
     keep_alive: bool
     expect_continue: bool
     forwarded: bool  # some X-Forwarded- field is there
-    special: list[tuple[bytes, bytes]]  # the fields that mean something to us, in order
+    special: list[Field]  # those of `headers` whose names are SPECIAL
     ambiguous: bool  # some name has an underscore
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take the next field from a parser: the name in any case, the value perhaps with white space behind it."""
-        name = name.lower()
-        field = (name, value.rstrip(b" \t"))
+        field = (name.lower(), value.rstrip(b" \t"))
         self.headers.append(field)
-        if name in _SPECIAL:
+        self.note(field)
+
+    def note(self, field: Field) -> None:
+        """Keep in mind a field that may mean something to us; parsers call it for each that they cannot rule out."""
+        name = field[0]
+        if name in SPECIAL:
             self.special.append(field)
         elif _UNDERSCORE in name:
             self.ambiguous = True
@@ -118,7 +127,7 @@ def check_partial(data: bytes, limits: Limits) -> None:
     if len(line) - line.endswith(b"\r") > limits.line:
         raise ProtocolError(414, "request line too long")
     if ended:
-        _read_line(Request(), data)
+        _read_line(Request(), line)
     else:
         _check_method(line)
     if len(fields) > limits.section:
@@ -156,19 +165,19 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     size = len(head)
     if size > limits.line or size > limits.field_size or size > limits.section:
         _check_sizes(head, limits)
+    lines = head.split(CRLF)
     request = Request()
-    head, authority = _read_line(request, head)
-    request.headers = []
+    authority = _read_line(request, lines[0])
+    request.headers = headers = []
     request.special = []
     request.ambiguous = False
     try:
-        parser.parse(head, request)
+        parser.parse(lines[1:-2], request)  # behind the last field: the empty line, and nothing
     except ProtocolError as error:
         raise _judge_coding(head) or error from None
-    count = len(request.headers)
-    if count > limits.fields:
+    if len(headers) > limits.fields:
         raise ProtocolError(431, "too many header fields")
-    if head.count(b"\n") != count + 2:  # one for the request line, each field, the empty line
+    if len(headers) != len(lines) - 3:
         raise ProtocolError(400, "folded field")  # section 5.2
     if request.ambiguous:
         # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
@@ -197,41 +206,37 @@ def _check_sizes(head: bytes, limits: Limits) -> None:
         raise ProtocolError(431, "header field too large")
 
 
-def _read_line(request: Request, head: bytes) -> tuple[bytes, bytes | None]:
-    """Read method, target and version (section 3) of a head or its beginning.
-
-    Returns the head, in a version that parsers know, and the authority of an absolute-form target.
-    """
-    found = _LINE.match(head)
-    if found is None:
-        head = _lower_version(head)
-        found = _LINE.match(head)
-        if found is None:
-            raise ProtocolError(400, "malformed request target")
-    word, target, minor = found.groups()
-    method = METHODS.get(word)
-    if method is None:
-        raise _wrong_method(word)
+def _read_line(request: Request, line: bytes) -> bytes | None:
+    """Read method, target and version (section 3); return the authority of an absolute-form target."""
+    words = line.split(b" ")
+    method = METHODS.get(words[0])
+    version = _VERSIONS.get(words[-1])
+    if method is None or version is None or len(words) != 3:
+        _judge_line(line, words)
+        method, version = METHODS[words[0]], "1.1"
+    target = words[1]
+    if not target or target.translate(None, _TARGET_OCTETS):
+        raise ProtocolError(400, "malformed request target")
     request.method = method
-    request.version = "1.1" if minor == b"1" else "1.0"
+    request.version = version
     authority = None
     if target[0] != _SLASH:  # origin-form, as nearly always
         authority, target = _read_special_target(method, target)
     request.path, _, request.query = target.partition(b"?")
-    return head, authority
+    return authority
 
 
-def _lower_version(head: bytes) -> bytes:
-    """RFC 9110 section 2.5: a higher minor version than 1.1 is served as 1.1, another major one is not."""
-    line, _, rest = head.partition(b"\r\n")
+def _judge_line(line: bytes, words: list[bytes]) -> None:
+    """Refuse a line that is none, but for a version that is served as 1.1.
+
+    RFC 9110 section 2.5: a higher minor version than 1.1 is, another major one is not. Raises ProtocolError.
+    """
     _check_method(line)
-    words = line.split(b" ")
     found = _VERSION.fullmatch(words[-1])
     if len(words) != 3 or found is None:
         raise ProtocolError(400, "malformed request line")
     if found[1] != b"1":
         raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    return b"%b %b HTTP/1.1\r\n%b" % (words[0], words[1], rest)
 
 
 def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, bytes]:
@@ -280,7 +285,7 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
         request.expect_continue = request.length != 0
 
 
-def _join_repeated(special: list[tuple[bytes, bytes]], found: dict[bytes, bytes]) -> None:
+def _join_repeated(special: list[Field], found: dict[bytes, bytes]) -> None:
     """Some name is there more than once: refuse it where that makes the framing unsure, join Connection's values."""
     names = [name for name, _ in special]
     for name in _SINGULAR:

@@ -1,4 +1,4 @@
-"""The field section by httptools (llhttp, C): the default."""
+"""The field section by httptools (llhttp, C)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from shardserve.errors import ProtocolError
 from shardserve.logs import log
 
 if TYPE_CHECKING:
-    from shardserve.http.parsers import Sink
+    from shardserve.http.request import Request
+
+_LINE = b"GET / HTTP/1.1"  # any request line: the true one has been judged
 
 
 class HttptoolsParser:
@@ -18,10 +20,10 @@ class HttptoolsParser:
 
     name = "httptools"
 
-    def parse(self, head: bytes, sink: Sink) -> None:
+    def parse(self, lines: list[bytes], request: Request) -> None:
         """See Parser.parse."""
         try:
-            httptools.HttpRequestParser(sink).feed_data(head)
+            httptools.HttpRequestParser(request).feed_data(b"\r\n".join((_LINE, *lines, b"", b"")))
         except httptools.HttpParserUpgrade:
             pass  # only says that what follows the head may be another protocol: that is not for the parser to decide
         except httptools.HttpParserError as error:
