@@ -225,6 +225,13 @@ class Config:
         kind=Seconds(),
         group=TIMEOUTS,
     )
+    disconnect_grace: float = option(
+        0.0,
+        "How long an ASGI application may work on for a client that has left before its response was complete; then it "
+        "is cancelled, within a second. 0 lets it run to its end.",
+        kind=Seconds(),
+        group=TIMEOUTS,
+    )
     boot_timeout: float = option(
         120.0,
         "How long a worker may take to import and start the application; 0 sets no limit.",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.connection import NEVER
+from shardserve.http.exchange import CALLS_MAX
 from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, H1Writing
 from shardserve.http.pace import BodyPace
 from shardserve.http.request import HEAD_END, check_partial, read_request
@@ -149,7 +150,9 @@ class H1Reading(H1Writing):
         self._pumping = True
         try:
             for _ in _TURNS:
-                if self.paused is not None:  # the client does not read its answers: no more of them (resume_writing)
+                # A client that does not read its answers, or too much work that they have left behind: no more of them
+                # until resume_writing or returned.
+                if self.paused is not None or self.calls >= CALLS_MAX:
                     break
                 if data[0] == _CR and data.startswith(_CRLF) and not self._blank:
                     self._blank = True  # section 2.2: an empty line before a request is skipped, one

@@ -5,18 +5,22 @@ What is asked of it comes from exchanges; how the next request gets its turn is 
 
 from __future__ import annotations
 
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
+from shardserve.http.files import FileTransfer
 from shardserve.http.head import STATUS_LINES, encode_fields, status_line
 from shardserve.http.request import HEAD_END
 from shardserve.logs import log, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from shardserve.http.exchange import Exchange
+    from shardserve.http.files import FilePart
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
@@ -40,7 +44,19 @@ _PLAIN_TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
 class H1Writing(Connection):
     """Answers the exchange that is current. The reading half says what comes after an answer (`_finish`, `_end`)."""
 
-    __slots__ = ("_began", "_exchange", "_framing", "_keep", "_request", "_sent", "_state", "_status", "_unsent")
+    __slots__ = (
+        "_began",
+        "_behind",
+        "_exchange",
+        "_file",
+        "_framing",
+        "_keep",
+        "_request",
+        "_sent",
+        "_state",
+        "_status",
+        "_unsent",
+    )
 
     def __init__(self, service: Service) -> None:
         Connection.__init__(self, service)
@@ -50,6 +66,8 @@ class H1Writing(Connection):
         self._framing = TO_COME
         self._unsent = 0  # octets of the response body that were declared and not sent yet
         self._keep = True
+        self._file: FileTransfer | None = None  # a file that is being sent
+        self._behind: list[Callable[[], None]] = []  # what the exchange has asked for meanwhile
         # For the access log
         self._began = 0.0  # when the request's head was complete, where that is asked for
         self._status = 0
@@ -126,7 +144,11 @@ class H1Writing(Connection):
 
     def write(self, exchange: Exchange, body: bytes, more: bool) -> None:
         """See Wire.write."""
-        if exchange is self._exchange:
+        if exchange is not self._exchange:
+            return
+        if self._file is not None:
+            self._behind.append(partial(self.write, exchange, body, more))
+        else:
             self._write_body(body, more)
 
     def _write_body(self, body: bytes, more: bool) -> None:
@@ -172,13 +194,103 @@ class H1Writing(Connection):
             request.expect_continue = False
             self.transport.write(_CONTINUE)
             return
-        self.transport.write(b"".join(encode_fields(b"HTTP/1.1 %d " % status, headers)[0]) + HEAD_END)
+        line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
+        self.transport.write(b"".join(encode_fields(line, headers)[0]) + HEAD_END)
+
+    def send_file(self, exchange: Exchange, part: FilePart, more: bool) -> None:
+        """See Wire.send_file."""
+        if exchange is not self._exchange:
+            part.close()
+            return
+        if self._file is not None:
+            self._behind.append(partial(self.send_file, exchange, part, more))
+            return
+        size = 0 if self._framing == _NOTHING else part.size()
+        most, excess = size, False
+        if self._framing == _BY_LENGTH and (size is None or size > self._unsent):
+            most, excess = self._unsent, size is not None and part.count is not None
+        if most == 0:
+            part.close()
+            self._write_body(b"x" if excess else b"", more)
+            return
+        transport = self.transport
+        bare = transport.get_extra_info("socket") is not None and transport.get_extra_info("sslcontext") is None
+        by_sendfile = part.regular and bare
+        if by_sendfile and self._framing == _BY_CHUNKS:
+            transport.write(b"%x\r\n" % most)
+        self.pause_writing()
+        transport.set_write_buffer_limits(0)  # to be told when all that is before the file has left
+        deliver = None if by_sendfile else partial(self._write_body, more=True)
+        self._file = FileTransfer(self, part, most, deliver, partial(self._file_sent, most, excess, more))
+
+    def _file_sent(self, most: int | None, excess: bool, more: bool, fault: OSError | None) -> None:
+        """The file has been sent, as far as it went; `excess` says that it was longer than the body may be."""
+        transfer, self._file = self._file, None
+        assert transfer is not None
+        self._sent += transfer.sent
+        if self._framing == _BY_LENGTH:
+            self._unsent -= transfer.sent
+        by_chunk = self._framing == _BY_CHUNKS and transfer.sent > 0
+        behind, self._behind = self._behind, []
+        self.transport.set_write_buffer_limits()
+        if fault is not None or (by_chunk and transfer.sent != most):
+            self._complain(f"was cut: {fault or 'its file has become shorter'}")
+            self._end_with(ProtocolError(500, "the file could not be sent"))
+        else:
+            if by_chunk:
+                self.transport.write(_CRLF)
+            # One octet stands for those that are too many: what becomes of them is said in one place.
+            self._write_body(b"x" if excess else b"", more)
+        for call in behind:
+            call()
+        if self._file is None:  # else the next one
+            self.resume_writing()
+
+    def _stop_file(self) -> None:
+        """Send no more of a file, if one is being sent: its exchange is not the current one any more."""
+        transfer, self._file = self._file, None
+        if transfer is not None:
+            transfer.stop()
+            behind, self._behind = self._behind, []
+            for call in behind:
+                call()  # it finds nobody to answer, and closes its file
+            if not self.transport.is_closing():
+                self.transport.set_write_buffer_limits()
+            self.resume_writing()
+
+    def resume_writing(self) -> None:
+        """See Connection.resume_writing; while a file is being sent it is the next to go on."""
+        if self._file is not None:
+            self._file.drained()
+        else:
+            Connection.resume_writing(self)
+
+    def _count_waiting(self) -> int:
+        """See Connection._count_waiting."""
+        octets = Connection._count_waiting(self)
+        return octets if self._file is None else octets + self._file.waiting
+
+    def trail(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
+        """See Wire.trail: trailer fields go behind the last chunk (section 7.1.2), to whom asks for them."""
+        request = self._request
+        if exchange is not self._exchange or request is None:
+            return
+        octets = b"".join(encode_fields(b"0", headers)[0]) + HEAD_END
+        if self._file is not None:
+            self._behind.append(partial(self.trail, exchange, headers))
+        elif self._framing == _BY_CHUNKS and request.takes_trailers():
+            self.transport.write(octets)
+            self._finish()
+        else:
+            log.debug("%s %s: trailers dropped", request.method, printable(request.path.decode("latin-1")))
+            self._write_body(b"", False)
 
     def abort(self, exchange: Exchange) -> None:
         """See Wire.abort: close without the end that the framing promised."""
         if exchange is self._exchange:
             self._record()
             self._exchange = None
+            self._stop_file()
             if self._framing == _BY_CLOSE:
                 self.transport.abort()  # a proper close is what would make it look whole
             else:
@@ -233,6 +345,7 @@ class H1Writing(Connection):
     def _lose_exchange(self) -> None:
         """Part with the current exchange, if any; it is told that nobody hears it any more."""
         exchange, self._exchange = self._exchange, None
+        self._stop_file()
         if exchange is not None:
             exchange.gone = True
             exchange.lost()
@@ -241,4 +354,5 @@ class H1Writing(Connection):
         """Write the current request to the access log, if there is one."""
         access = self.service.access
         if access is not None:
-            access(self, self._request, self._status or _CLIENT_GONE, self._sent, self._began)
+            sent = self._sent + (self._file.sent if self._file is not None else 0)
+            access(self, self._request, self._status or _CLIENT_GONE, sent, self._began)
