@@ -31,7 +31,6 @@ class Connection(Wire, asyncio.Protocol):
         "_waiting_octets",
         "_waiting_since",
         "answer_by",
-        "calls",
         "client",
         "deadline",
         "lingering",

@@ -86,7 +86,7 @@ class Wire:
     this connection that have not returned, also those that are answered: exchanges which go on then keep it up to date.
     """
 
-    __slots__ = ()
+    __slots__ = ("calls",)
 
     service: Service
     client: tuple[str, int] | None

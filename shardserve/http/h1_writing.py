@@ -217,6 +217,7 @@ class H1Writing(Connection):
         bare = transport.get_extra_info("socket") is not None and transport.get_extra_info("sslcontext") is None
         by_sendfile = part.regular and bare
         if by_sendfile and self._framing == _BY_CHUNKS:
+            assert most is not None  # a regular file has a size
             transport.write(b"%x\r\n" % most)
         self.pause_writing()
         transport.set_write_buffer_limits(0)  # to be told when all that is before the file has left
