@@ -32,7 +32,7 @@ METHODS = {
 _VERSION = re.compile(rb"HTTP/(\d)\.\d")
 # Section 3. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
 _LINE = re.compile(rb"([A-Z]+) ([!-\"$-~]+) HTTP/1\.([01])\r\n")
-_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+_CODING = re.compile(rb"\r\ntransfer-encoding:([\t -~\x80-\xff]*)(?=\r\n(?![ \t]))", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
 # RFC 3986 section 3.2.2; nothing at all is a host too (RFC 9110 section 7.2), a port alone is none.
@@ -96,6 +96,12 @@ class Request:
     forwarded: bool  # some X-Forwarded- field is there
     special: list[tuple[bytes, bytes]]  # the fields that mean something to us, in order
     ambiguous: bool  # some name has an underscore
+
+    def restart(self) -> None:
+        """Forget the fields: a parser is about to hand them over, perhaps not for the first time."""
+        self.headers = []
+        self.special = []
+        self.ambiguous = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take the next field from a parser: the name in any case, the value perhaps with white space behind it."""
@@ -204,7 +210,7 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
 def _judge_coding(head: bytes) -> ProtocolError | None:
     """Some parsers refuse a transfer coding before we see it: for a head they refused, the answer is chosen here."""
     codings = _CODING.findall(head)
-    if len(codings) == 1 and not _CHUNKED.fullmatch(codings[0]) and not _LENGTH.search(head):
+    if len(codings) == 1 and not _CHUNKED.fullmatch(codings[0].strip(b" \t")) and not _LENGTH.search(head):
         return ProtocolError(501, "transfer coding not implemented")
     return None
 
@@ -355,6 +361,6 @@ def _replace_host(request: Request, authority: bytes) -> None:
     if not _is_host(host) or not _USERINFO.fullmatch(userinfo):
         raise ProtocolError(400, "malformed request target")
     if at and request.field(b"host") != host:
-        # RFC 9110 section 4.2.4: userinfo is an error, since it deceives about the host. Not if the Host field tells it.
+        # RFC 9110 section 4.2.4: an error, because it deceives about the host; not where the Host field tells it, too.
         raise ProtocolError(400, "request target with user information")
     request.headers = [(b"host", host), *(field for field in request.headers if field[0] != b"host")]

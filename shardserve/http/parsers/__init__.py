@@ -18,6 +18,9 @@ class Sink(Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take the next field: the name in any case, the value perhaps with white space behind it."""
 
+    def restart(self) -> None:
+        """Forget the fields taken: they come again."""
+
 
 class Parser(Protocol):
     """Turns one request head into its fields."""
