@@ -15,7 +15,7 @@ from shardserve.http.connection import NEVER
 from shardserve.http.exchange import CALLS_MAX
 from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, H1Writing
 from shardserve.http.pace import BodyPace
-from shardserve.http.request import HEAD_END, check_partial, read_request
+from shardserve.http.request import HEAD_END, check_partial, earliest_fault, read_request
 
 if TYPE_CHECKING:
     import asyncio
@@ -171,7 +171,7 @@ class H1Reading(H1Writing):
                 self._resume_soon()
             self._keep_for_later(data)
         except ProtocolError as error:
-            self._refuse(error)
+            self._refuse(earliest_fault(data[: end - 1] if end > 0 else data, self.service.limits) or error)
         finally:
             self._pumping = False
 
