@@ -227,8 +227,10 @@ class AsgiExchange(AsgiExtensions):
         except GeneratorExit:
             raise  # the loop has been closed over the task
         except BaseException as error:  # SystemExit too: a request must not end the worker
-            # A send() that failed because the client has left is the client's doing, not a fault of the application.
-            answer_failure(self, error, self._sent, quiet=self.gone and is_disconnect(error))
+            # A send() that failed because the client has left is the client's doing, not a fault of the application; and
+            # being cancelled for a client that is gone (--disconnect-grace) is the server's.
+            quiet = self.gone and (is_disconnect(error) or isinstance(error, asyncio.CancelledError))
+            answer_failure(self, error, self._sent, quiet=quiet)
             if isinstance(error, asyncio.CancelledError):
                 raise
         else:

@@ -1,4 +1,4 @@
-"""Requests whose clients are not waiting any more, past their timeout or gone: here is seen to what still runs for them.
+"""Requests past their timeout, or whose client has left: nobody waits for them; here is seen to what still runs.
 
 A task is cancelled, and an application that will not be is logged, once. A thread cannot be cancelled: a call that goes
 on for GRACE has cost the worker that thread, and it is for the worker to ask for a replacement.
