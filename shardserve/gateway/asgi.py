@@ -193,9 +193,8 @@ class AsgiExchange(AsgiExtensions):
             head = self._head
             if head is None:
                 raise RuntimeError("http.response.body came before http.response.start")
-            if not more and "trailers" in head and head["trailers"]:
-                self._await_trailers()
-                more = True
+            if not more and "trailers" in head:
+                more = self._await_trailers(head)
             if self._sent:
                 self._done = not more
                 self.wire.write(self, body, more)
@@ -227,8 +226,8 @@ class AsgiExchange(AsgiExtensions):
         except GeneratorExit:
             raise  # the loop has been closed over the task
         except BaseException as error:  # SystemExit too: a request must not end the worker
-            # A send() that failed because the client has left is the client's doing, not a fault of the application; and
-            # being cancelled for a client that is gone (--disconnect-grace) is the server's.
+            # A send() that failed because the client has left is the client's doing, not a fault of the application; to
+            # be cancelled for a client that is gone (--disconnect-grace) is the server's.
             quiet = self.gone and (is_disconnect(error) or isinstance(error, asyncio.CancelledError))
             answer_failure(self, error, self._sent, quiet=quiet)
             if isinstance(error, asyncio.CancelledError):

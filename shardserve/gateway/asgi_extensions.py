@@ -41,10 +41,12 @@ class AsgiExtensions(Exchange):
         """Have `receive` look again."""
         raise NotImplementedError
 
-    def _await_trailers(self) -> None:
-        """All of the body has been given, and http.response.start said that trailers would follow."""
-        self._ending = True
-        self._trailers = []
+    def _await_trailers(self, head: MutableMapping[str, Any]) -> bool:
+        """All of the body has been given; whether http.response.start has said that trailers would follow."""
+        if head.get("trailers"):
+            self._ending = True
+            self._trailers = []
+        return self._ending
 
     async def _send_extension(self, kind: str, message: MutableMapping[str, Any]) -> bool:
         """Take a message of an extension; False for one that is none, or out of turn.
@@ -85,9 +87,9 @@ class AsgiExtensions(Exchange):
                 part.close()
                 raise
             self._sent = True
-        if trailers:
-            self._await_trailers()
-        self._ending = not more
+        if not more:
+            self._await_trailers(head)
+            self._ending = True
         wire.send_file(self, part, more or trailers)
         if wire.paused is not None:
             await asyncio.shield(wire.paused)

@@ -194,21 +194,21 @@ class Connection(Wire, asyncio.Protocol):
 
     def watch_writing(self) -> None:
         """Look once a second whether the client takes what waits for it."""
-        self._waiting_octets = self._count_waiting()
+        self._waiting_octets = self.count_waiting()
         self._waiting_since = self.service.now
         self.deadline = self.service.now + 1.0
 
-    def _count_waiting(self) -> int:
+    def count_waiting(self) -> int:
         """Octets that the client's slowness keeps here."""
         return self.transport.get_write_buffer_size()
 
     def _waits_for_client(self) -> bool:
         waits = self.paused is not None or self.lingering or self.transport.is_closing()
-        return waits and self._count_waiting() > 0
+        return waits and self.count_waiting() > 0
 
     def _has_stalled(self) -> bool:
         """Whether the client has taken no octet for the write timeout (0: however long)."""
-        octets, now = self._count_waiting(), self.service.now
+        octets, now = self.count_waiting(), self.service.now
         if octets != self._waiting_octets:
             self._waiting_octets = octets
             self._waiting_since = now

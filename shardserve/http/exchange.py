@@ -82,8 +82,8 @@ class Wire:
     """What an exchange may ask of its connection. Calls for an exchange that is no longer the current one do nothing.
 
     `paused` is None while the client keeps up, else a future that is done once the client has read enough. `client`
-    and `server` are (host, port) or None, `scheme` is "http" or "https". `calls` counts the calls of the application for
-    this connection that have not returned, also those that are answered: exchanges which go on then keep it up to date.
+    and `server` are (host, port) or None, `scheme` is "http" or "https". `calls` counts the application's calls for
+    this connection that have not returned, also those that are answered: exchanges that go on then keep it up to date.
     """
 
     __slots__ = ("calls",)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
-from shardserve.http.files import FileTransfer
 from shardserve.http.head import STATUS_LINES, encode_fields, status_line
 from shardserve.http.request import HEAD_END
 from shardserve.logs import log, printable
@@ -20,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from shardserve.http.exchange import Exchange
-    from shardserve.http.files import FilePart
+    from shardserve.http.files import FileTransfer
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
 # Where reading stands. READ: the request is complete, its answer is not; what comes now waits in the buffer.
 HEAD, LENGTH, CHUNKED, READ, CLOSED = range(5)
 # How the body of the answer is delimited (section 6.3). NOTHING: it must not have one.
-TO_COME, _BY_LENGTH, _BY_CHUNKS, _BY_CLOSE, _NOTHING = range(5)
+TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING = range(5)
 
 _JOIN_MAX = 65536  # octets of a body that are copied to leave with the head in one write
 _CLIENT_GONE = 499  # in the access log, for a client that left before the head; nginx's number
 
-_CRLF = b"\r\n"
+CRLF = b"\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE_LINE = b"\r\nconnection: close"
 _KEEP_LINE = b"\r\nconnection: keep-alive"
@@ -87,6 +86,10 @@ class H1Writing(Connection):
         """Whether more of the request body is to come than is worth reading to keep the connection."""
         raise NotImplementedError
 
+    def _stop_file(self) -> None:
+        """Send no more of a file, if one is being sent: its exchange is not the current one any more."""
+        raise NotImplementedError
+
     # What exchanges ask for
 
     def respond(
@@ -109,7 +112,7 @@ class H1Writing(Connection):
         if not dated:
             parts.append(service.date)
         parts.append(HEAD_END)
-        if self._framing == _BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
+        if self._framing == BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.
             self._unsent = 0
             self._sent = len(body)
@@ -124,22 +127,22 @@ class H1Writing(Connection):
     def _choose_framing(self, request: Request, length: int | None, status: int, body: bytes, more: bool) -> bytes:
         """Section 6.3: decide how the client will know where the body ends; return the field that says so."""
         if request.method == "HEAD" or status == 304:
-            self._framing = _NOTHING
+            self._framing = NOTHING
             if length is None and not more and body:
                 length = len(body)
         elif status == 204:
-            self._framing = _NOTHING
+            self._framing = NOTHING
             length = None
         elif length is not None or not more:
-            self._framing = _BY_LENGTH
+            self._framing = BY_LENGTH
             if length is None:
                 length = len(body)
             self._unsent = length
         elif request.version == "1.1":
-            self._framing = _BY_CHUNKS
+            self._framing = BY_CHUNKS
             return _CHUNKED_LINE
         else:
-            self._framing = _BY_CLOSE
+            self._framing = BY_CLOSE
             self._keep = False
         return b"" if length is None else b"\r\ncontent-length: %d" % length
 
@@ -154,13 +157,13 @@ class H1Writing(Connection):
 
     def _write_body(self, body: bytes, more: bool) -> None:
         transport = self.transport
-        if self._framing == _BY_CHUNKS:
+        if self._framing == BY_CHUNKS:
             if body:
                 self._sent += len(body)
-                transport.writelines((b"%x\r\n" % len(body), body, _CRLF if more else b"\r\n0\r\n\r\n"))
+                transport.writelines((b"%x\r\n" % len(body), body, CRLF if more else b"\r\n0\r\n\r\n"))
             elif not more:
                 transport.write(_LAST_CHUNK)
-        elif self._framing == _BY_LENGTH:
+        elif self._framing == BY_LENGTH:
             if len(body) > self._unsent:
                 self._complain("is longer than its Content-Length; the rest was not sent")
                 body = body[: self._unsent]
@@ -175,7 +178,7 @@ class H1Writing(Connection):
             if not more and self._unsent:
                 self._complain("is shorter than its Content-Length; the connection was closed")
                 self._keep = False
-        elif self._framing == _BY_CLOSE and body:
+        elif self._framing == BY_CLOSE and body:
             self._sent += len(body)
             transport.write(body)
         if not more:
@@ -198,80 +201,6 @@ class H1Writing(Connection):
         line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
         self.transport.write(b"".join(encode_fields(line, headers)[0]) + HEAD_END)
 
-    def send_file(self, exchange: Exchange, part: FilePart, more: bool) -> None:
-        """See Wire.send_file."""
-        if exchange is not self._exchange:
-            part.close()
-            return
-        if self._file is not None:
-            self._behind.append(partial(self.send_file, exchange, part, more))
-            return
-        size = 0 if self._framing == _NOTHING else part.size()
-        most, excess = size, False
-        if self._framing == _BY_LENGTH and (size is None or size > self._unsent):
-            most, excess = self._unsent, size is not None and part.count is not None
-        if most == 0:
-            part.close()
-            self._write_body(b"x" if excess else b"", more)
-            return
-        transport = self.transport
-        bare = transport.get_extra_info("socket") is not None and transport.get_extra_info("sslcontext") is None
-        by_sendfile = part.regular and bare
-        if by_sendfile and self._framing == _BY_CHUNKS:
-            assert most is not None  # a regular file has a size
-            transport.write(b"%x\r\n" % most)
-        self.pause_writing()
-        transport.set_write_buffer_limits(0)  # to be told when all that is before the file has left
-        deliver = None if by_sendfile else partial(self._write_body, more=True)
-        self._file = FileTransfer(self, part, most, deliver, partial(self._file_sent, most, excess, more))
-
-    def _file_sent(self, most: int | None, excess: bool, more: bool, fault: OSError | None) -> None:
-        """The file has been sent, as far as it went; `excess` says that it was longer than the body may be."""
-        transfer, self._file = self._file, None
-        assert transfer is not None
-        self._sent += transfer.sent
-        if self._framing == _BY_LENGTH:
-            self._unsent -= transfer.sent
-        by_chunk = self._framing == _BY_CHUNKS and transfer.sent > 0
-        behind, self._behind = self._behind, []
-        self.transport.set_write_buffer_limits()
-        if fault is not None or (by_chunk and transfer.sent != most):
-            self._complain(f"was cut: {fault or 'its file has become shorter'}")
-            self._end_with(ProtocolError(500, "the file could not be sent"))
-        else:
-            if by_chunk:
-                self.transport.write(_CRLF)
-            # One octet stands for those that are too many: what becomes of them is said in one place.
-            self._write_body(b"x" if excess else b"", more)
-        for call in behind:
-            call()
-        if self._file is None:  # else the next one
-            self.resume_writing()
-
-    def _stop_file(self) -> None:
-        """Send no more of a file, if one is being sent: its exchange is not the current one any more."""
-        transfer, self._file = self._file, None
-        if transfer is not None:
-            transfer.stop()
-            behind, self._behind = self._behind, []
-            for call in behind:
-                call()  # it finds nobody to answer, and closes its file
-            if not self.transport.is_closing():
-                self.transport.set_write_buffer_limits()
-            self.resume_writing()
-
-    def resume_writing(self) -> None:
-        """See Connection.resume_writing; while a file is being sent it is the next to go on."""
-        if self._file is not None:
-            self._file.drained()
-        else:
-            Connection.resume_writing(self)
-
-    def _count_waiting(self) -> int:
-        """See Connection._count_waiting."""
-        octets = Connection._count_waiting(self)
-        return octets if self._file is None else octets + self._file.waiting
-
     def trail(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         """See Wire.trail: trailer fields go behind the last chunk (section 7.1.2), to whom asks for them."""
         request = self._request
@@ -280,7 +209,7 @@ class H1Writing(Connection):
         octets = b"".join(encode_fields(b"0", headers)[0]) + HEAD_END
         if self._file is not None:
             self._behind.append(partial(self.trail, exchange, headers))
-        elif self._framing == _BY_CHUNKS and request.takes_trailers():
+        elif self._framing == BY_CHUNKS and request.takes_trailers():
             self.transport.write(octets)
             self._finish()
         else:
@@ -293,7 +222,7 @@ class H1Writing(Connection):
             self._record()
             self._exchange = None
             self._stop_file()
-            if self._framing == _BY_CLOSE:
+            if self._framing == BY_CLOSE:
                 self.transport.abort()  # a proper close is what would make it look whole
             else:
                 self._end()
@@ -339,7 +268,7 @@ class H1Writing(Connection):
         if not begun or cut:  # else it was recorded when its answer was complete
             self._record()
         self._lose_exchange()
-        if cut and self._framing == _BY_CLOSE:
+        if cut and self._framing == BY_CLOSE:
             self.transport.abort()  # a proper close is what would make it look whole
         else:
             self._end()
