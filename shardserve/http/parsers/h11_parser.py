@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # What h11 lets through: some control characters in values (RFC 9110 section 5.5), lines that end in LF alone.
 _LENIENT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n)")
-_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):([^\r\n]*)", re.IGNORECASE)
 
 _LINE = b"GET / HTTP/1.0"  # any that asks for no Host: the true one has been judged
 
@@ -40,6 +40,6 @@ class H11Parser:
         if not isinstance(event, h11.Request):
             raise ProtocolError(400, "not a request")
         # h11 rewrites what it takes for the same ("5, 5", "CHUNKED"); what it means is not for a parser to say.
-        as_sent = {field[1].lower(): field[2] for field in _FRAMING.finditer(head)}
+        as_sent = {field[1].lower(): field[2].strip(b" \t") for field in _FRAMING.finditer(head)}
         for name, value in event.headers:
             request.on_header(name, as_sent.get(name, value))
