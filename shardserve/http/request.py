@@ -121,8 +121,8 @@ class Request:
 class PartialHead:
     """A head of which a part has come: refused as soon as it cannot become a good one, so that it holds no place.
 
-    Looked at are the octets from `seen` on, the line that is not complete: a head in dribbles would else cost the square
-    of its length.
+    Looked at is what comes behind `seen`, the end of the last complete line: a head in dribbles would else cost the
+    square of its length.
     """
 
     __slots__ = ("_fields", "_first", "seen")

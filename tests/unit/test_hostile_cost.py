@@ -34,7 +34,7 @@ def cost(work: Callable[[], object]) -> float:
     return min(taken)
 
 
-# Each is to be repeated up to the section's limit. A pattern that backtracks pays with the square of the length or more.
+# Each is repeated up to the section's limit. A pattern that backtracks pays with the square of the length, or more.
 FIELDS = {
     "spaces in a coding": b"Transfer-Encoding: a" + b" " * 8000 + b"b\r\n",
     "spaces in a length": b"Content-Length: 1" + b" " * 8000 + b"1\r\n",
