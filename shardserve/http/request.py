@@ -5,6 +5,7 @@ A head comes in as octets and leaves as a Request or as a ProtocolError. Referen
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,6 +62,11 @@ class Limits:
     section: int = 65536
     body: int = 0  # of a request body; 0 = no limit
     spool: int = 0  # of one that is kept on disk for the application; 0 = no limit
+    least: int = dataclasses.field(init=False)  # a head that is no larger needs no look at its parts
+
+    def __post_init__(self) -> None:
+        """Work out `least`."""
+        object.__setattr__(self, "least", min(self.line, self.field_size, self.section))
 
 
 class Request:
@@ -188,13 +194,13 @@ def _begins_method(word: bytes) -> bool:
 
 def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     """Turn a whole head, up to and with its empty line, into a Request. Raises ProtocolError."""
-    size = len(head)
-    if size > limits.line or size > limits.field_size or size > limits.section:
+    if len(head) > limits.least:
         _check_sizes(head, limits)
     lines = head.split(CRLF)
     request = Request()
     authority = _read_line(request, lines[0])
-    request.headers = headers = []
+    headers: list[Field] = []
+    request.headers = headers
     request.special = []
     request.ambiguous = False
     try:
@@ -208,14 +214,14 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     if request.ambiguous:
         # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
         request.headers = [field for field in request.headers if _UNDERSCORE not in field[0]]
-    _read_framing(request, authority)
+    _read_framing(request, authority, head)
     if request.length and request.length > limits.body > 0:
         raise ProtocolError(413, "request body too large")
     return request
 
 
 def _judge_coding(head: bytes) -> ProtocolError | None:
-    """Some parsers refuse a transfer coding before we see it: for a head they refused, the answer is chosen here."""
+    """The answer to a coding other than "chunked". Some parsers refuse it before we see it, others hand it over."""
     codings = _CODING.findall(head)
     if len(codings) == 1 and codings[0].strip(b" \t").lower() != b"chunked" and not _LENGTH.search(head):
         return ProtocolError(501, "transfer coding not implemented")
@@ -234,35 +240,35 @@ def _check_sizes(head: bytes, limits: Limits) -> None:
 
 def _read_line(request: Request, line: bytes) -> bytes | None:
     """Read method, target and version (section 3); return the authority of an absolute-form target."""
-    words = line.split(b" ")
-    method = METHODS.get(words[0])
-    version = _VERSIONS.get(words[-1])
-    if method is None or version is None or len(words) != 3:
-        _judge_line(line, words)
-        method, version = METHODS[words[0]], "1.1"
-    target = words[1]
+    try:
+        word, target, version = line.split(b" ")
+        request.method = METHODS[word]
+        request.version = _VERSIONS[version]
+    except (ValueError, KeyError):
+        target = _read_unusual_line(request, line)
     if not target or target.translate(None, _TARGET_OCTETS):
         raise ProtocolError(400, "malformed request target")
-    request.method = method
-    request.version = version
     authority = None
     if target[0] != _SLASH:  # origin-form, as nearly always
-        authority, target = _read_special_target(method, target)
+        authority, target = _read_special_target(request.method, target)
     request.path, _, request.query = target.partition(b"?")
     return authority
 
 
-def _judge_line(line: bytes, words: list[bytes]) -> None:
-    """Refuse a line that is none, but for a version that is served as 1.1.
+def _read_unusual_line(request: Request, line: bytes) -> bytes:
+    """Read a line of another version and return its target, or refuse it.
 
-    RFC 9110 section 2.5: a higher minor version than 1.1 is, another major one is not. Raises ProtocolError.
+    RFC 9110 section 2.5: a higher minor version than 1.1 is served as 1.1, another major one is not.
     """
     _check_method(line)
+    words = line.split(b" ")
     found = _VERSION.fullmatch(words[-1])
     if len(words) != 3 or found is None:
         raise ProtocolError(400, "malformed request line")
     if found[1] != b"1":
         raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+    request.method, request.version = METHODS[words[0]], "1.1"
+    return words[1]
 
 
 def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, bytes]:
@@ -276,13 +282,14 @@ def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, byte
     return found[1], rest if rest.startswith(b"/") else b"/" + rest
 
 
-def _read_framing(request: Request, authority: bytes | None) -> None:
+def _read_framing(request: Request, authority: bytes | None, head: bytes) -> None:
     """Read the fields that decide where the message ends (section 6) and who it is for (section 3.2)."""
     special = request.special
     found = dict(special)
+    if b"transfer-encoding" in found and (error := _judge_coding(head)):
+        raise error  # here, since the parsers that judge codings do so before any of what follows
     if len(found) != len(special):
         _join_repeated(special, found)
-    request.forwarded = b"x-forwarded-for" in found or b"x-forwarded-proto" in found
     host = found.get(b"host")
     if host is None:
         if request.version == "1.1":
@@ -294,17 +301,23 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
             _KNOWN_HOSTS.add(host)
     if authority is not None:
         _replace_host(request, authority)
-    if b"content-length" in found or b"transfer-encoding" in found:
-        request.length = _body_length(request, found.get(b"content-length"), found.get(b"transfer-encoding"))
-    else:
-        request.length = 0
     connection = found.get(b"connection")
     if connection is None:
         request.keep_alive = request.version == "1.1"
     else:
         closes, keeps = _CONNECTION.get(connection) or _connection_options(connection)
         request.keep_alive = not closes and (keeps or request.version == "1.1")
-    request.expect_continue = False
+    request.length = 0
+    request.expect_continue = request.forwarded = False
+    if len(found) > (host is not None) + (connection is not None):
+        _read_rare(request, found)
+
+
+def _read_rare(request: Request, found: dict[bytes, bytes]) -> None:
+    """Read the fields that many requests do not have."""
+    request.forwarded = b"x-forwarded-for" in found or b"x-forwarded-proto" in found
+    if b"content-length" in found or b"transfer-encoding" in found:
+        request.length = _body_length(request, found.get(b"content-length"), found.get(b"transfer-encoding"))
     if b"expect" in found and request.version == "1.1":
         if found[b"expect"].lower() != b"100-continue":
             raise ProtocolError(417, "unknown expectation")
@@ -328,9 +341,7 @@ def _body_length(request: Request, length: bytes | None, coding: bytes | None) -
             raise ProtocolError(400, "both Content-Length and Transfer-Encoding")
         if request.version != "1.1":
             raise ProtocolError(400, "Transfer-Encoding in HTTP/1.0")
-        if coding.lower() != b"chunked":
-            raise ProtocolError(501, "transfer coding not implemented")
-        return None
+        return None  # it is "chunked": _judge_coding
     if length is None:
         return 0
     if not length.isdigit() or len(length) > 18:  # bytes.isdigit is ASCII only: no sign, no list, no underscore

@@ -737,6 +737,9 @@ def _mutated_heads(draw: st.DrawFn) -> bytes:
 @example(head(b"Transfer-Encoding: chunked, gzip"))
 @example(head(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"))
 @example(head(b"Transfer-Encoding: gzip", b"Content-Length: 5"))
+@example(head(b"Transfer-Encoding: gzip", host=None))
+@example(head(b"Transfer-Encoding: gzip", b"Host: b"))
+@example(head(b"Transfer-Encoding: gzip", line=b"GET / HTTP/1.0"))
 @example(head(b"Upgrade: a", b"Connection: upgrade", b"Content-Length: 5"))
 @example(head(line=b"GET /\xc3\xa9 HTTP/1.1"))
 def test_the_parsers_never_disagree(octets: bytes) -> None:
