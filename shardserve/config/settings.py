@@ -276,9 +276,8 @@ class Config:
         names=Names(uvicorn=("limit_concurrency",)),
     )
     queue_timeout: float = option(
-        1.0,
-        "How long a request may wait for its turn under limit-concurrency, and a tenth of that once the queue has not "
-        "been empty for so long; then 503. 0 lets it wait.",
+        0.5,
+        "How long a request may wait for its turn under limit-concurrency; then 503. 0 lets it wait.",
         kind=Seconds(),
         group=LIMITS,
     )
