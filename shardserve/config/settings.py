@@ -259,6 +259,28 @@ class Config:
 
     # Limits
 
+    worker_connections: int = option(
+        0,
+        "Open connections at which a worker accepts no more until one closes; new ones go to other workers, or wait in "
+        "the backlog. 0 sets no limit but that of open files.",
+        kind=Whole(),
+        group=LIMITS,
+    )
+    limit_concurrency: int = option(
+        0,
+        "Requests that a worker executes at once; what comes beyond goes to a worker that has fewer, or waits in order "
+        "and is answered 503 with Retry-After after queue-timeout. WSGI executes as many as threads at most: there any "
+        "number turns the time limit on. 0 sets no limit.",
+        kind=Whole(),
+        group=LIMITS,
+        names=Names(uvicorn=("limit_concurrency",)),
+    )
+    queue_timeout: float = option(
+        0.5,
+        "How long a request may wait for its turn under limit-concurrency; then 503. 0 lets it wait.",
+        kind=Seconds(),
+        group=LIMITS,
+    )
     max_connection_requests: int = option(
         0,
         "Requests after which a connection is closed, with its last answer, drawn up to a tenth more; 0 never.",

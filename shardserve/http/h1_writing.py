@@ -11,6 +11,7 @@ from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
 from shardserve.http.head import STATUS_LINES, encode_fields, status_line
 from shardserve.http.request import HEAD_END
+from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
 
 if TYPE_CHECKING:
@@ -194,7 +195,8 @@ class H1Writing(Connection):
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer a request that is not one we serve, and close: where it ends is not sure (section 2.2, 6.3)."""
-        if self._framing == TO_COME:
+        self.service.refused += 1
+        if self._framing == TO_COME and self.service.refused <= REFUSALS_LOGGED:
             log.info("refused a request from %s: %d %s", self.client or "a unix socket", error.status, error.reason)
         self._end_with(error)
 
