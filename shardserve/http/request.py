@@ -42,8 +42,12 @@ _KNOWN_HOSTS_MAX = 256
 _SINGULAR = (b"host", b"content-length", b"transfer-encoding", b"expect")  # fields that must not be repeated
 _SPECIAL = frozenset((*_SINGULAR, b"connection", b"x-forwarded-for", b"x-forwarded-proto"))
 _SLASH, _UNDERSCORE = b"/_"
-# A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
-_CONNECTION = {b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
+# A browser's and a balancer's Connection values -> (close, keep-alive, upgrade), so that they are not split each time.
+_CONNECTION = {
+    b"keep-alive": (False, True, False),
+    b"Keep-Alive": (False, True, False),
+    b"close": (True, False, False),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Request:
         "path",
         "query",
         "special",
+        "upgrade",
         "version",
     )
 
@@ -90,6 +95,7 @@ class Request:
     forwarded: bool  # some X-Forwarded- field is there
     special: list[tuple[bytes, bytes]]  # the fields that mean something to us, in order
     ambiguous: bool  # some name has an underscore
+    upgrade: bool  # Connection names Upgrade (RFC 9110 section 7.8)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take the next field from a parser: the name in any case, the value perhaps with white space behind it."""
@@ -270,8 +276,9 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
     connection = found.get(b"connection")
     if connection is None:
         request.keep_alive = request.version == "1.1"
+        request.upgrade = False
     else:
-        closes, keeps = _CONNECTION.get(connection) or _connection_options(connection)
+        closes, keeps, request.upgrade = _CONNECTION.get(connection) or _connection_options(connection)
         request.keep_alive = not closes and (keeps or request.version == "1.1")
     request.expect_continue = False
     if b"expect" in found and request.version == "1.1":
@@ -307,9 +314,9 @@ def _body_length(request: Request, length: bytes | None, coding: bytes | None) -
     return int(length)
 
 
-def _connection_options(connection: bytes) -> tuple[bool, bool]:
+def _connection_options(connection: bytes) -> tuple[bool, bool, bool]:
     options = [option.strip(b" \t") for option in connection.lower().split(b",")]
-    return b"close" in options, b"keep-alive" in options
+    return b"close" in options, b"keep-alive" in options, b"upgrade" in options
 
 
 def _replace_host(request: Request, authority: bytes) -> None:
