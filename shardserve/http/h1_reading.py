@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.connection import NEVER
-from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, H1Writing
+from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED, H1Writing
 from shardserve.http.pace import BodyPace
 from shardserve.http.request import HEAD_END, PartialHead, earliest_fault, read_request
 
@@ -103,6 +103,9 @@ class H1Reading(H1Writing):
             self._pump(data)
         elif state == READ:
             self._keep_for_later(data)
+        elif state == UPGRADED:
+            if self._exchange is not None:
+                self._exchange.feed(data)
         elif state != CLOSED:
             self._read_body(data)
 

@@ -52,8 +52,12 @@ _SINGULAR = (b"host", b"content-length", b"transfer-encoding")  # fields that mu
 # That mean something to us.
 SPECIAL = frozenset((*_SINGULAR, b"connection", b"expect", b"x-forwarded-for", b"x-forwarded-proto"))
 _SLASH, _UNDERSCORE = b"/_"
-# A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
-_CONNECTION = {b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
+# A browser's and a balancer's Connection values -> (close, keep-alive, upgrade), so that they are not split each time.
+_CONNECTION = {
+    b"keep-alive": (False, True, False),
+    b"Keep-Alive": (False, True, False),
+    b"close": (True, False, False),
+}
 
 
 Field = tuple[bytes, bytes]  # name in lower case, value
@@ -94,6 +98,7 @@ class Request:
         "path",
         "query",
         "special",
+        "upgrade",
         "version",
     )
 
@@ -108,6 +113,7 @@ class Request:
     forwarded: bool  # some X-Forwarded- field is there
     special: list[Field]  # those of `headers` whose names are SPECIAL
     ambiguous: bool  # some name has an underscore
+    upgrade: bool  # Connection names Upgrade (RFC 9110 section 7.8)
 
     def restart(self) -> None:
         """Forget the fields: a parser is about to hand them over, perhaps not for the first time."""
@@ -331,8 +337,9 @@ def _read_framing(request: Request, authority: bytes | None, head: bytes) -> Non
     connection = found.get(b"connection")
     if connection is None:
         request.keep_alive = request.version == "1.1"
+        request.upgrade = False
     else:
-        closes, keeps = _CONNECTION.get(connection) or _read_connection(connection)
+        closes, keeps, request.upgrade = _CONNECTION.get(connection) or _read_connection(connection)
         request.keep_alive = not closes and (keeps or request.version == "1.1")
     request.length = 0
     request.expect_continue = request.forwarded = False
@@ -376,9 +383,9 @@ def _body_length(request: Request, length: bytes | None, coding: bytes | None) -
     return int(length)
 
 
-def _read_connection(value: bytes) -> tuple[bool, bool]:
+def _read_connection(value: bytes) -> tuple[bool, bool, bool]:
     options = _members(value)
-    return b"close" in options, b"keep-alive" in options
+    return b"close" in options, b"keep-alive" in options, b"upgrade" in options
 
 
 def _members(value: bytes) -> list[bytes]:
