@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 
     from shardserve.gateway.target import TrustedProxies
-    from shardserve.http.exchange import Wire
+    from shardserve.http.exchange import Exchange, Wire
     from shardserve.http.request import Request
 
     App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
+    OpenWebSocket = Callable[["AsgiGateway", Wire, Request], Exchange | None]
 
-_HELD_MAX = 65536  # octets of a body that wait for receive() before the client is held
+HELD_MAX = 65536  # octets of a body that wait for receive() before the client is held
 # 2.3, although `send` raises once the client has gone (2.4): from 2.4 on Starlette leaves it to send() to notice that,
 # and a stream that waits for news would never be told (docs/decisions/0005-asgi-version.md).
 _VERSIONS = {"version": "3.0", "spec_version": "2.3"}
@@ -37,17 +38,24 @@ class AsgiGateway:
         proxies: TrustedProxies,
         root_path: str,
         extensions: dict[str, Any],
+        open_websocket: OpenWebSocket | None = None,
     ) -> None:
-        """`spawn` starts a coroutine as a task; each scope gets a copy of `extensions`, beside those of ASGI."""
+        """`spawn` starts a coroutine as a task; each scope gets a copy of `extensions`, beside those of ASGI.
+
+        `open_websocket` is asked first where a request wants to upgrade; without it all are served as they are.
+        """
         self.app = app
         self.spawn = spawn
         self.proxies = proxies
         self.root_path = root_path
         self.extensions = {**EXTENSIONS, **extensions}
+        self.open_websocket = open_websocket
         self.state: dict[str, Any] = {}  # the lifespan's; each request gets a shallow copy
 
-    def open(self, wire: Wire, request: Request) -> AsgiExchange:
-        """Open the exchange for a request."""
+    def open(self, wire: Wire, request: Request) -> Exchange:
+        """Open the exchange for a request. Raises ProtocolError for a bad WebSocket handshake."""
+        if request.upgrade and self.open_websocket is not None:
+            return self.open_websocket(self, wire, request) or AsgiExchange(wire, request, self)
         return AsgiExchange(wire, request, self)
 
     def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
@@ -116,7 +124,7 @@ class AsgiExchange(AsgiExtensions):
         if self._done:
             return  # nobody will ask for it
         self._body = self._body + data if self._body else data
-        if len(self._body) > _HELD_MAX:
+        if len(self._body) > HELD_MAX:
             self.wire.hold()
         self._wake()
 
@@ -185,14 +193,12 @@ class AsgiExchange(AsgiExtensions):
         if self.gone:
             raise ClientDisconnected("the client has gone")
         kind = message["type"]
-        if kind == "http.response.body" and not self._done and not self._ending:
+        head = self._head
+        if kind == "http.response.body" and head is not None and not self._done and not self._ending:
             body = message.get("body", b"")
             more = message.get("more_body", False)
             if type(body) is not bytes:
                 body = _octets(body)
-            head = self._head
-            if head is None:
-                raise RuntimeError("http.response.body came before http.response.start")
             if not more and "trailers" in head:
                 more = self._await_trailers(head)
             if self._sent:
@@ -209,7 +215,7 @@ class AsgiExchange(AsgiExtensions):
                 await _wait(self.wire.paused)
             elif self.request.method == "HEAD":
                 await asyncio.sleep(0)  # nothing is sent, so nothing ever makes an endless stream wait
-        elif kind == "http.response.start" and self._head is None:
+        elif kind == "http.response.start" and head is None:
             self._head = message
         elif not await self._send_extension(kind, message):
             raise RuntimeError(f"unexpected ASGI message {kind!r}: {self._stage()}")

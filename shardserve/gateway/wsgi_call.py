@@ -37,7 +37,7 @@ class WsgiCall(Exchange):
     def __init__(self, wire: Wire, request: Request, gateway: WsgiGateway) -> None:
         Exchange.__init__(self, wire, request)
         self._gateway = gateway
-        self._body = Spool()
+        self._body = Spool(gateway.room)
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._sent = False  # the head has been handed to the loop

@@ -13,6 +13,7 @@ from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
 from shardserve.http.head import STATUS_LINES, encode_fields, status_line
 from shardserve.http.request import HEAD_END
+from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
-# Where reading stands. READ: the request is complete, its answer is not; what comes now waits in the buffer.
-HEAD, LENGTH, CHUNKED, READ, CLOSED = range(5)
+# Where reading stands. READ: the request is complete, its answer is not; what comes now waits in the buffer. UPGRADED:
+# all that comes is the exchange's.
+HEAD, LENGTH, CHUNKED, READ, CLOSED, UPGRADED = range(6)
 # How the body of the answer is delimited (section 6.3). NOTHING: it must not have one.
 TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING = range(5)
 
@@ -236,7 +238,8 @@ class H1Writing(Connection):
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer a request that is not one we serve, and close: where it ends is not sure (section 2.2, 6.3)."""
-        if self._framing == TO_COME:
+        self.service.refused += 1
+        if self._framing == TO_COME and self.service.refused <= REFUSALS_LOGGED:
             log.info("refused a request from %s: %d %s", self.client or "a unix socket", error.status, error.reason)
         self._end_with(error)
 
@@ -258,8 +261,9 @@ class H1Writing(Connection):
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
-            octets = b"".join(encode_fields(status_line(error.status), _PLAIN_TEXT)[0])
-            own = b"\r\ncontent-length: %d" % len(body) + _CLOSE_LINE + self.service.date + HEAD_END
+            octets = b"".join(encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers))[0])
+            close = _CLOSE_LINE + (b", upgrade" if error.status == 426 else b"")  # RFC 9110 section 7.8
+            own = b"\r\ncontent-length: %d" % len(body) + close + self.service.date + HEAD_END
             if self._request is not None and self._request.method == "HEAD":
                 body = b""
             self._sent = len(body)
