@@ -48,7 +48,8 @@ class AsgiGateway:
         self.spawn = spawn
         self.proxies = proxies
         self.root_path = root_path
-        self.extensions = {**EXTENSIONS, **extensions}
+        self.extensions = extensions
+        self._http_extensions = {**EXTENSIONS, **extensions}
         self.open_websocket = open_websocket
         self.state: dict[str, Any] = {}  # the lifespan's; each request gets a shallow copy
 
@@ -82,7 +83,7 @@ class AsgiGateway:
             "query_string": request.query,
             "headers": request.headers,
             "state": self.state.copy(),
-            "extensions": self.extensions.copy(),  # middleware takes away what it cannot pass on
+            "extensions": self._http_extensions.copy(),  # middleware takes away what it cannot pass on
         }
 
 
