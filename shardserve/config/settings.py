@@ -30,7 +30,7 @@ from shardserve.config.kinds import (
 from shardserve.config.option import Names, Option, option
 from shardserve.errors import ConfigError
 
-Interface = Literal["auto", "asgi", "wsgi"]
+Interface = Literal["auto", "asgi", "asgi2", "wsgi"]
 Lifespan = Literal["auto", "on", "off"]
 Loop = Literal["auto", "uvloop", "asyncio"]
 HttpParser = Literal["auto", "builtin", "httptools", "h11"]
@@ -73,7 +73,7 @@ class Config:
     )
     interface: Interface = option(
         "auto",
-        "What the application speaks; auto looks at the object.",
+        "What the application speaks; auto looks at the object. asgi2: it is called twice, first with the scope.",
         kind=Choice[Interface](get_args(Interface), {"asgi3": "asgi"}),
         group=APPLICATION,
     )

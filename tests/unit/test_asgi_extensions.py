@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.wire import NEXT, Driver, Puppet, body, request, sending, start
 
+from shardserve.gateway.loader import prepare
 from shardserve.http.exchange import CALLS_MAX
 from shardserve.http.service import Timeouts
 
@@ -238,3 +239,31 @@ def test_one_that_ends_within_the_grace_is_left_alone(parser: str) -> None:
         wire.feed(request()).reset()
         wire.do(puppet.call.returns.set_result, None).wait(10)
         assert not wire.service.overdue._deserted
+
+
+# ASGI 2
+
+
+class Double:
+    """An ASGI 2 application."""
+
+    def __init__(self, scope: Any) -> None:
+        self.scope = scope
+
+    async def __call__(self, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.request"
+        await send(start())
+        await send(body(self.scope["raw_path"]))
+
+
+def double(scope: Any) -> Double:
+    return Double(scope)
+
+
+@pytest.mark.parametrize(("app", "wanted"), [(Double, "auto"), (Double, "asgi"), (double, "asgi2")])
+def test_an_application_that_is_called_twice_is_served(parser: str, app: Any, wanted: str) -> None:
+    loaded = prepare(app, wanted, "app")
+    assert loaded.interface == "asgi"
+    with Driver.asgi(loaded.app, parser) as wire:
+        wire.feed(request(b"/a") + request(b"/b"))
+        assert [one.body for one in wire.answers()] == [b"/a", b"/b"]
