@@ -92,8 +92,14 @@ def encode_fields(
         wrong = next(part for part in parts if not isinstance(part, bytes | bytearray))
         raise TypeError(f"response header values must be bytes, not {type(wrong).__name__}: {wrong!r}") from None
     if _CR in values or _LF in values or _NUL in values:
-        raise ValueError("a response header value holds CR, LF or NUL")
+        raise ValueError(f"the value of response header {_name_of_wrong(parts)!r} holds CR, LF or NUL")
     return parts, length, close, dated
+
+
+def _name_of_wrong(parts: list[bytes]) -> bytes:
+    """The name whose value must not be sent; the value itself may be a secret."""
+    pairs = zip(parts[1::2], parts[2::2], strict=True)
+    return next(name for name, value in pairs if _CR in value or _LF in value or _NUL in value).strip(b"\r\n: ")
 
 
 def _learn(name: bytes) -> bytes:
