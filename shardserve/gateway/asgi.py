@@ -137,8 +137,9 @@ class AsgiExchange(AsgiExtensions):
 
     def hung_up(self) -> None:
         """See Exchange.hung_up: `receive` reports a disconnect, answers may still be sent."""
-        self._hung_up = True
-        self._wake()
+        service = self.wire.service
+        service.overdue.desert(self, service.now)
+        self.dismiss()
 
     def lost(self) -> None:
         """See Exchange.lost: the application runs on, is told by `receive`, and cannot send any more."""
@@ -152,7 +153,8 @@ class AsgiExchange(AsgiExtensions):
 
     def dismiss(self) -> None:
         """See Exchange.dismiss: as if the client had ended its side."""
-        self.hung_up()
+        self._hung_up = True
+        self._wake()
 
     def cancel(self) -> None:
         """See Exchange.cancel."""
@@ -235,7 +237,8 @@ class AsgiExchange(AsgiExtensions):
         except BaseException as error:  # SystemExit too: a request must not end the worker
             # A send() that failed because the client has left is the client's doing, not a fault of the application; to
             # be cancelled for a client that is gone (--disconnect-grace) is the server's.
-            quiet = self.gone and (is_disconnect(error) or isinstance(error, asyncio.CancelledError))
+            left = self.gone or self._hung_up
+            quiet = (self.gone and is_disconnect(error)) or (left and isinstance(error, asyncio.CancelledError))
             answer_failure(self, error, self._sent, quiet=quiet)
             if isinstance(error, asyncio.CancelledError):
                 raise

@@ -37,9 +37,9 @@ class Overdue:
             exchange.cancel()
 
     def desert(self, exchange: Exchange, now: float) -> None:
-        """The client has left before its response was complete."""
+        """The client has left, or ended its side, before its response was complete."""
         if self._grace:
-            self._deserted[exchange] = now + self._grace
+            self._deserted.setdefault(exchange, now + self._grace)
 
     def look(self, now: float) -> None:
         """See what has ended by itself, and log what has not."""

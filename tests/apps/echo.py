@@ -58,7 +58,7 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
-    body = environ["wsgi.input"].read()
+    body = environ["wsgi.input"].read(-1)  # wsgiref.validate wants a number
     who = environ["shardserve.shard"], environ["shardserve.generation"]
     whole, cut = answer(environ["PATH_INFO"], environ["QUERY_STRING"], body, *who)
     if not cut:

@@ -75,5 +75,5 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     body = act(environ["PATH_INFO"], environ["QUERY_STRING"]).encode()
-    start_response("200 OK", [])
+    start_response("200 OK", [("Content-Type", "text/plain")])
     return [body]

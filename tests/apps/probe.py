@@ -95,7 +95,7 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
     path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
-    body = environ["wsgi.input"].read()
+    body = environ["wsgi.input"].read(-1)  # wsgiref.validate wants a number
     headers = [("Content-Type", "application/json")]
     if path in ("/sleep", "/block"):
         time.sleep(_number(query, 1.0))

@@ -204,12 +204,13 @@ def test_the_request_that_waits_begins_when_a_call_has_returned(parser: str) -> 
 GRACE = Timeouts(disconnect_grace=5.0)
 
 
+@pytest.mark.parametrize("leave", [Driver.reset, Driver.end])
 def test_a_handler_whose_client_has_left_is_cancelled_after_the_grace(
-    parser: str, caplog: pytest.LogCaptureFixture
+    parser: str, leave: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     puppet = Puppet()
     with Driver.asgi(puppet, parser, timeouts=GRACE) as wire:
-        wire.feed(request()).wait(100).reset().wait(4.9)
+        leave(wire.feed(request()).wait(100)).wait(4.9)
         assert not puppet.call.returns.done()
         wire.wait(0.2)
         assert puppet.call.returns.cancelled()

@@ -1,4 +1,4 @@
-"""`wsgi.file_wrapper`, `wsgi.early_hints`, and what start_response refuses while the application can be told (PEP 3333)."""
+"""`wsgi.file_wrapper`, `wsgi.early_hints`, and the heads that start_response refuses (PEP 3333)."""
 
 from __future__ import annotations
 
