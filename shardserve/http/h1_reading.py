@@ -205,17 +205,21 @@ class H1Reading(H1Writing):
     def _begin(self, data: bytes, end: int) -> bool:
         """Read the head in data[:end] and start its exchange; True if it has been answered and the next may begin."""
         service = self.service
-        head, data = data[:end], data[end:]
+        if end == len(data):
+            head, data = data, b""
+        else:
+            head, data = data[:end], data[end:]
         request = read_request(head, service.parser, service.limits)
         service.requests += 1
-        # Anew for each request, also when there is nobody to give it to: or the one before would be given in its place.
-        self._raw = b"" if service.give_idle is None or request.expect_continue else head
+        if service.give_idle is not None and not request.expect_continue:
+            self._raw = head
         self.deadline = NEVER
         self._partial = None
         self._blank = False
         self._request = request
         if service.access is not None:
             self._began = service.loop.time()
+            self._status = self._sent = 0
         if service.timeouts.request:
             # One that was moved here keeps what it had.
             self.answer_by = min(self.answer_by, time.monotonic() + service.timeouts.request)

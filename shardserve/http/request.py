@@ -318,6 +318,11 @@ def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, byte
 def _read_framing(request: Request, authority: bytes | None, head: bytes) -> None:
     """Read the fields that decide where the message ends (section 6) and who it is for (section 3.2)."""
     special = request.special
+    request.length = 0
+    request.expect_continue = request.forwarded = request.upgrade = False
+    if len(special) == 1 and special[0][1] in _KNOWN_HOSTS and special[0][0] == b"host" and authority is None:
+        request.keep_alive = request.version == "1.1"
+        return  # as nearly always, but for Connection
     found = dict(special)
     if b"transfer-encoding" in found and (error := _judge_coding(head)):
         raise error  # here, since the parsers that judge codings do so before any of what follows
@@ -337,12 +342,9 @@ def _read_framing(request: Request, authority: bytes | None, head: bytes) -> Non
     connection = found.get(b"connection")
     if connection is None:
         request.keep_alive = request.version == "1.1"
-        request.upgrade = False
     else:
         closes, keeps, request.upgrade = _CONNECTION.get(connection) or _read_connection(connection)
         request.keep_alive = not closes and (keeps or request.version == "1.1")
-    request.length = 0
-    request.expect_continue = request.forwarded = False
     if len(found) > (host is not None) + (connection is not None):
         _read_rare(request, found)
 
