@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER
+from shardserve.http.exchange import CALLS_MAX
 from shardserve.http.h1_reading import H1Reading
 from shardserve.http.h1_writing import BY_CLOSE, CHUNKED, CLOSED, HEAD, LENGTH, READ, TO_COME, UPGRADED
 from shardserve.http.head import encode_fields
@@ -91,6 +92,10 @@ class H1Connection(H1Reading):
         H1Reading.resume_writing(self)
         if self._state == HEAD and self._exchange is None:
             self._idle_until = self.service.now + self.service.keep_alive  # it has had its answer only now
+        self.returned()
+
+    def returned(self) -> None:
+        """See Wire.returned."""
         if self._state == HEAD and self._buffer and not self._pumping:
             self._resume_soon()
 
@@ -144,6 +149,8 @@ class H1Connection(H1Reading):
             self._exchange.look(self.service.now)
         elif self._state in (LENGTH, CHUNKED):
             self._check_pace()
+        elif self._state == HEAD and self._buffer and self.calls >= CALLS_MAX:
+            self.deadline = self.service.now + 1.0  # it is not the client that is waited for
         elif self._state == HEAD and self._partial is not None:
             self._refuse(ProtocolError(408, "the request's head took too long"))
         elif self._exchange is None and self.service.now < self._idle_until:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.connection import NEVER
-from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED, H1Writing
+from shardserve.http.exchange import CALLS_MAX
+from shardserve.http.h1_files import H1Files
+from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
 from shardserve.http.pace import BodyPace
 from shardserve.http.request import HEAD_END, PartialHead, earliest_fault, read_request
 
@@ -31,7 +33,7 @@ _CRLF = b"\r\n"
 _CR = _CRLF[0]
 
 
-class H1Reading(H1Writing):
+class H1Reading(H1Files):
     """Reads requests and their bodies; what comes after one is answered is the subclass's (`_next`)."""
 
     __slots__ = (
@@ -53,7 +55,7 @@ class H1Reading(H1Writing):
 
         `answer_by` is when the request that `octets` begin with must have been answered.
         """
-        H1Writing.__init__(self, service)
+        H1Files.__init__(self, service)
         self.moved = moved
         self.answer_by = answer_by
         self._buffer = octets
@@ -82,7 +84,7 @@ class H1Reading(H1Writing):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See Connection.connection_made."""
-        H1Writing.connection_made(self, transport)
+        H1Files.connection_made(self, transport)
         if self.service.lifetime is not None:
             self._remaining = self.service.lifetime.draw(self.service.now)
         if transport.is_closing():
@@ -129,7 +131,7 @@ class H1Reading(H1Writing):
         if self._exchange is not None:
             self._record()
             self._lose_exchange()
-        H1Writing.connection_lost(self, exc)
+        H1Files.connection_lost(self, exc)
 
     # Requests and bodies
 
@@ -144,7 +146,7 @@ class H1Reading(H1Writing):
     def release(self) -> None:
         """See Wire.release; not while much of what comes next is here already."""
         if len(self._buffer) <= _BUFFER_MAX:
-            H1Writing.release(self)
+            H1Files.release(self)
 
     def _pump(self, data: bytes) -> None:
         """Begin as many of the requests in `data` as may begin now; keep the rest.
@@ -155,7 +157,9 @@ class H1Reading(H1Writing):
         self._pumping = True
         try:
             for _ in _TURNS:
-                if self.paused is not None:  # the client does not read its answers: no more of them (resume_writing)
+                # A client that does not read its answers, or too much work that they have left behind: no more of them
+                # until resume_writing or returned.
+                if self.paused is not None or self.calls >= CALLS_MAX:
                     break
                 if data[0] == _CR and data.startswith(_CRLF) and not self._blank:
                     self._blank = True  # section 2.2: an empty line before a request is skipped, one

@@ -135,6 +135,11 @@ class Request:
         elif _UNDERSCORE in name:
             self.ambiguous = True
 
+    def takes_trailers(self) -> bool:
+        """Whether the client asks for trailer fields (RFC 9110, 10.1.4)."""
+        codings = b",".join(value for name, value in self.headers if name == b"te")
+        return b"trailers" in [coding.strip(b" \t") for coding in codings.lower().split(b",")]
+
     def field(self, name: bytes) -> bytes | None:
         """The value of the first field of that (lower-case) name, or None."""
         for key, value in self.headers:
