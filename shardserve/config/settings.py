@@ -33,7 +33,7 @@ from shardserve.errors import ConfigError
 Interface = Literal["auto", "asgi", "wsgi"]
 Lifespan = Literal["auto", "on", "off"]
 Loop = Literal["auto", "uvloop", "asyncio"]
-HttpParser = Literal["auto", "httptools", "h11"]
+HttpParser = Literal["auto", "builtin", "httptools", "h11"]
 Steering = Literal["auto", "ebpf", "cbpf", "hash", "shared"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -152,7 +152,7 @@ class Config:
     )
     http: HttpParser = option(
         "auto",
-        "HTTP/1 parser; auto prefers httptools.",
+        "Who reads the fields of a request head; auto is builtin. What is refused does not depend on it.",
         kind=Choice[HttpParser](get_args(HttpParser), {"fast": "httptools", "python": "h11"}),
         group=WORKERS,
         names=Names(aliases=("--http-parser",), gunicorn=("http_parser",)),
@@ -260,6 +260,28 @@ class Config:
 
     # Limits
 
+    worker_connections: int = option(
+        0,
+        "Open connections at which a worker accepts no more until one closes; new ones go to other workers, or wait in "
+        "the backlog. 0 sets no limit but that of open files.",
+        kind=Whole(),
+        group=LIMITS,
+    )
+    limit_concurrency: int = option(
+        0,
+        "Requests that a worker executes at once; what comes beyond goes to a worker that has fewer, or waits in order "
+        "and is answered 503 with Retry-After after queue-timeout. WSGI executes as many as threads at most: there any "
+        "number turns the time limit on. 0 sets no limit.",
+        kind=Whole(),
+        group=LIMITS,
+        names=Names(uvicorn=("limit_concurrency",)),
+    )
+    queue_timeout: float = option(
+        0.5,
+        "How long a request may wait for its turn under limit-concurrency; then 503. 0 lets it wait.",
+        kind=Seconds(),
+        group=LIMITS,
+    )
     max_connection_requests: int = option(
         0,
         "Requests after which a connection is closed, with its last answer, drawn up to a tenth more; 0 never.",

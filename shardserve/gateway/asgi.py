@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
     OpenWebSocket = Callable[["AsgiGateway", Wire, Request], Exchange | None]
 
-_HELD_MAX = 65536  # octets of a body that wait for receive() before the client is held
+HELD_MAX = 65536  # octets of a body that wait for receive() before the client is held
 # 2.3, although `send` raises once the client has gone (2.4): from 2.4 on Starlette leaves it to send() to notice that,
 # and a stream that waits for news would never be told (docs/decisions/0005-asgi-version.md).
 _VERSIONS = {"version": "3.0", "spec_version": "2.3"}
@@ -120,7 +120,7 @@ class AsgiExchange(Exchange):
         if self._done:
             return  # nobody will ask for it
         self._body = self._body + data if self._body else data
-        if len(self._body) > _HELD_MAX:
+        if len(self._body) > HELD_MAX:
             self.wire.hold()
         self._wake()
 

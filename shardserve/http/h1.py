@@ -75,6 +75,7 @@ class H1Connection(H1Reading):
             self.release()
         self.moved = False
         self.answer_by = NEVER
+        self._raw = b""
         if self.service.draining:
             self.service.loop.call_soon(self.drain, context=self.service.context)
         elif self._buffer and not self._pumping:
@@ -142,7 +143,7 @@ class H1Connection(H1Reading):
             self._exchange.look(self.service.now)
         elif self._state in (LENGTH, CHUNKED):
             self._check_pace()
-        elif self._state == HEAD and self._head_begun:
+        elif self._state == HEAD and self._partial is not None:
             self._refuse(ProtocolError(408, "the request's head took too long"))
         elif self._exchange is None and self.service.now < self._idle_until:
             self.deadline = self._idle_until
@@ -167,7 +168,7 @@ class H1Connection(H1Reading):
 
         Where that is not possible, wait a moment for a request that may be on its way.
         """
-        if self._state != HEAD or self._exchange is not None or self.lingering or self._head_begun:
+        if self._state != HEAD or self._exchange is not None or self.lingering or self._partial is not None:
             return
         give = self.service.give_on
         if give is not None and not self._eof and self.part(give, self._buffer):
