@@ -33,6 +33,7 @@ class ChunkedBody:
         "_extensions",
         "_left",
         "_limits",
+        "_size",
         "_state",
         "_trailer_fields",
         "_trailer_size",
@@ -45,6 +46,7 @@ class ChunkedBody:
         self._state = _SIZE
         self._buffer = b""
         self._left = 0
+        self._size = 0  # of the body, as far as its chunks have announced it
         self._extensions = 0
         self._trailer_size = 0
         self._trailer_fields = 0
@@ -101,6 +103,9 @@ class ChunkedBody:
             if self._extensions > _EXTENSIONS_MAX:
                 raise ProtocolError(400, "too many chunk extensions")
             self._left = int(found[1], 16)
+            self._size += self._left
+            if self._size > self._limits.body > 0:
+                raise ProtocolError(413, "request body too large")
             self._state = _DATA if self._left else _TRAILER
         elif self._state == _DATA_END:
             if line:

@@ -263,9 +263,6 @@ class H1Reading(H1Writing):
                 return
             pace.took(len(data))
             done, rest = body.done, body.rest
-            if pace.octets > self.service.limits.body > 0:
-                self._refuse(ProtocolError(413, "request body too large"))
-                return
         if self._raw:
             raw = self._raw + raw[: len(raw) - len(rest)]
             self._raw = raw if len(raw) <= _MOVED_MAX else b""

@@ -32,8 +32,6 @@ METHODS = {
 _VERSION = re.compile(rb"HTTP/(\d)\.\d")
 # Section 3. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
 _LINE = re.compile(rb"([A-Z]+) ([!-\"$-~]+) HTTP/1\.([01])\r\n")
-_CODING = re.compile(rb"\r\ntransfer-encoding:([\t -~\x80-\xff]*)(?=\r\n(?![ \t]))", re.IGNORECASE)
-_LENGTH = re.compile(rb"\r\ncontent-length:", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
 # RFC 3986 section 3.2.2; nothing at all is a host too (RFC 9110 section 7.2), a port alone is none.
 _HOST = re.compile(
@@ -98,7 +96,7 @@ class Request:
     ambiguous: bool  # some name has an underscore
 
     def restart(self) -> None:
-        """Forget the fields: a parser is about to hand them over, perhaps not for the first time."""
+        """Forget the fields taken: a parser begins anew."""
         self.headers = []
         self.special = []
         self.ambiguous = False
@@ -189,10 +187,7 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     request.headers = []
     request.special = []
     request.ambiguous = False
-    try:
-        parser.parse(head, request)
-    except ProtocolError as error:
-        raise _judge_coding(head) or error from None
+    parser.parse(head, request)
     count = len(request.headers)
     if count > limits.fields:
         raise ProtocolError(431, "too many header fields")
@@ -205,14 +200,6 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     if request.length and request.length > limits.body > 0:
         raise ProtocolError(413, "request body too large")
     return request
-
-
-def _judge_coding(head: bytes) -> ProtocolError | None:
-    """Some parsers refuse a transfer coding before we see it: for a head they refused, the answer is chosen here."""
-    codings = _CODING.findall(head)
-    if len(codings) == 1 and not _CHUNKED.fullmatch(codings[0].strip(b" \t")) and not _LENGTH.search(head):
-        return ProtocolError(501, "transfer coding not implemented")
-    return None
 
 
 def _check_sizes(head: bytes, limits: Limits) -> None:

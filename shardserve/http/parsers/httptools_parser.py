@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import httptools
 
 from shardserve.errors import ProtocolError
+from shardserve.http.parsers.hidden import Hidden
 from shardserve.logs import log
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Sink
-
-# llhttp takes a tab behind a transfer coding for a part of it (RFC 9112 section 5.1: it is white space).
-_TAB_BEHIND = re.compile(rb"(\r\ntransfer-encoding:[^\r\n]*\S)[ \t]+(?=\r\n)", re.IGNORECASE)
 
 
 class HttptoolsParser:
@@ -28,11 +25,18 @@ class HttptoolsParser:
             httptools.HttpRequestParser(sink).feed_data(head)
         except httptools.HttpParserUpgrade:
             pass  # only says that what follows the head may be another protocol: that is not for the parser to decide
-        except httptools.HttpParserError as error:
-            trimmed = _TAB_BEHIND.sub(rb"\1", head)
-            if trimmed != head:
-                sink.restart()
-                self.parse(trimmed, sink)
-                return
-            log.debug("httptools refused a head: %s", error)
-            raise ProtocolError(400, "malformed header field") from None
+        except httptools.HttpParserError:
+            sink.restart()
+            _parse_again(head, sink)
+
+
+def _parse_again(head: bytes, sink: Sink) -> None:
+    """It may be the framing that llhttp does not like: that is not for the parser to decide either."""
+    hidden = Hidden(head, sink)
+    try:
+        httptools.HttpRequestParser(hidden).feed_data(hidden.head)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        log.debug("httptools refused a head: %s", error)
+        raise ProtocolError(400, "malformed header field") from None
