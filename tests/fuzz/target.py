@@ -45,7 +45,10 @@ class Target:
         result = Outcome(tuple(seen), statuses, wire.closed)
         wire.reset()
         assert not wire.service.running, "an application call hangs"
-        assert all(answer.complete for answer in answers), "an answer is not complete"
+        for answer in answers:
+            # A refusal has no content where the method was HEAD, which a request that is not seen does not show.
+            unseen = answer is answers[-1] and len(statuses) > len(seen) and not answer.body
+            assert answer.complete or (unseen and b"HEAD " in b"".join(pieces)), "an answer is not complete"
         assert statuses[: len(seen)] == (200,) * len(seen), f"answered {statuses} for {len(seen)} requests"
         assert len(statuses) <= len(seen) + 1, "more than one refusal"
         assert len(statuses) == len(seen) or result.closed, "not closed after a refusal"

@@ -1,4 +1,4 @@
-"""Content-Length and Transfer-Encoding under a name that means nothing, for parsers that have rules of their own on them.
+"""Content-Length and Transfer-Encoding under a name that means nothing, for parsers with rules of their own on them.
 
 What those fields may say is for http/request.py alone, so that every parser refuses the same with the same status.
 """
