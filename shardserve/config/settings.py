@@ -33,7 +33,7 @@ from shardserve.errors import ConfigError
 Interface = Literal["auto", "asgi", "wsgi"]
 Lifespan = Literal["auto", "on", "off"]
 Loop = Literal["auto", "uvloop", "asyncio"]
-HttpParser = Literal["auto", "httptools", "h11"]
+HttpParser = Literal["auto", "builtin", "httptools", "h11"]
 Steering = Literal["auto", "ebpf", "cbpf", "hash", "shared"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -151,7 +151,7 @@ class Config:
     )
     http: HttpParser = option(
         "auto",
-        "HTTP/1 parser; auto prefers httptools.",
+        "Who reads the fields of a request head; auto is builtin. What is refused does not depend on it.",
         kind=Choice[HttpParser](get_args(HttpParser), {"fast": "httptools", "python": "h11"}),
         group=WORKERS,
         names=Names(aliases=("--http-parser",), gunicorn=("http_parser",)),

@@ -78,17 +78,18 @@ class H1Writing(Connection):
         request = self._request
         if exchange is not self._exchange or request is None:
             return
+        service = self.service
         parts, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
         self._status = status
         parts.append(self._choose_framing(request, length, status, body, more))
-        if close or self.service.closing or (not more and self._state != READ and self._unread_is_large()):
+        if close or service.closing or (self._state != READ and not more and self._unread_is_large()):
             self._keep = False
         if not self._keep:
             parts.append(_CLOSE_LINE)
         elif request.version == "1.0":
             parts.append(_KEEP_LINE)
         if not dated:
-            parts.append(self.service.date)
+            parts.append(service.date)
         parts.append(HEAD_END)
         if self._framing == _BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.

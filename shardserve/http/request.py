@@ -5,6 +5,7 @@ A head comes in as octets and leaves as a Request or as a ProtocolError. Referen
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import re
 from bisect import bisect_left
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
 
 HEAD_END = b"\r\n\r\n"
+CRLF = b"\r\n"
 
 # Methods that are handed to the application: RFC 9110, PATCH (RFC 5789) and WebDAV with its relatives (the IANA method
 # registry). Any other token is answered 501, whichever parser runs.
@@ -30,8 +32,9 @@ METHODS = {
 }
 
 _VERSION = re.compile(rb"HTTP/(\d)\.\d")
-# Section 3. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
-_LINE = re.compile(rb"([A-Z]+) ([!-\"$-~]+) HTTP/1\.([01])\r\n")
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+# Section 3.2. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
+_TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
 # RFC 3986 section 3.2.2; nothing at all is a host too (RFC 9110 section 7.2), a port alone is none.
 _HOST = re.compile(
@@ -44,10 +47,14 @@ _CHUNKED = re.compile(rb"(?:identity[ \t]*,[ \t]*)?chunked", re.IGNORECASE)
 _KNOWN_HOSTS: set[bytes] = set()  # that have been found well-formed
 _KNOWN_HOSTS_MAX = 256
 _SINGULAR = (b"host", b"content-length", b"transfer-encoding")  # fields that must not be repeated
-_SPECIAL = frozenset((*_SINGULAR, b"connection", b"expect", b"x-forwarded-for", b"x-forwarded-proto"))
+# That mean something to us.
+SPECIAL = frozenset((*_SINGULAR, b"connection", b"expect", b"x-forwarded-for", b"x-forwarded-proto"))
 _SLASH, _UNDERSCORE = b"/_"
 # A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
 _CONNECTION = {b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
+
+
+Field = tuple[bytes, bytes]  # name in lower case, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,11 @@ class Limits:
     section: int = 65536
     body: int = 0  # of a request body; 0 = no limit
     spool: int = 0  # of one that is kept on disk for the application; 0 = no limit
+    least: int = dataclasses.field(init=False)  # a head that is no larger needs no look at its parts
+
+    def __post_init__(self) -> None:
+        """Work out `least`."""
+        object.__setattr__(self, "least", min(self.line, self.field_size, self.section))
 
 
 class Request:
@@ -87,26 +99,30 @@ class Request:
     path: bytes
     query: bytes
     version: str
-    headers: list[tuple[bytes, bytes]]
+    headers: list[Field]
     length: int | None
     keep_alive: bool
     expect_continue: bool
     forwarded: bool  # some X-Forwarded- field is there
-    special: list[tuple[bytes, bytes]]  # the fields that mean something to us, in order
+    special: list[Field]  # those of `headers` whose names are SPECIAL
     ambiguous: bool  # some name has an underscore
 
     def restart(self) -> None:
-        """Forget the fields taken: a parser begins anew."""
+        """Forget the fields: a parser is about to hand them over, perhaps not for the first time."""
         self.headers = []
         self.special = []
         self.ambiguous = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take the next field from a parser: the name in any case, the value perhaps with white space behind it."""
-        name = name.lower()
-        field = (name, value.rstrip(b" \t"))
+        field = (name.lower(), value.rstrip(b" \t"))
         self.headers.append(field)
-        if name in _SPECIAL:
+        self.note(field)
+
+    def note(self, field: Field) -> None:
+        """Keep in mind a field that may mean something to us; parsers call it for each that they cannot rule out."""
+        name = field[0]
+        if name in SPECIAL:
             self.special.append(field)
         elif _UNDERSCORE in name:
             self.ambiguous = True
@@ -128,7 +144,7 @@ def check_partial(data: bytes, limits: Limits) -> None:
     if len(line) - line.endswith(b"\r") > limits.line:
         raise ProtocolError(414, "request line too long")
     if ended:
-        _read_line(Request(), data)
+        _read_line(Request(), line)
     else:
         _check_method(line)
     if len(fields) > limits.section:
@@ -179,19 +195,17 @@ def _begins_method(word: bytes) -> bool:
 
 def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     """Turn a whole head, up to and with its empty line, into a Request. Raises ProtocolError."""
-    size = len(head)
-    if size > limits.line or size > limits.field_size or size > limits.section:
+    if len(head) > limits.least:
         _check_sizes(head, limits)
+    lines = head.split(CRLF)
     request = Request()
-    head, authority = _read_line(request, head)
-    request.headers = []
-    request.special = []
-    request.ambiguous = False
-    parser.parse(head, request)
+    authority = _read_line(request, lines[0])
+    request.restart()
+    parser.parse(lines[1:-2], request)  # behind the last field: the empty line, and nothing
     count = len(request.headers)
     if count > limits.fields:
         raise ProtocolError(431, "too many header fields")
-    if head.count(b"\n") != count + 2:  # one for the request line, each field, the empty line
+    if count != len(lines) - 3:
         raise ProtocolError(400, "folded field")  # section 5.2
     if request.ambiguous:
         # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
@@ -212,33 +226,28 @@ def _check_sizes(head: bytes, limits: Limits) -> None:
         raise ProtocolError(431, "header field too large")
 
 
-def _read_line(request: Request, head: bytes) -> tuple[bytes, bytes | None]:
-    """Read method, target and version (section 3) of a head or its beginning.
-
-    Returns the head, in a version that parsers know, and the authority of an absolute-form target.
-    """
-    found = _LINE.match(head)
-    if found is None:
-        head = _lower_version(head)
-        found = _LINE.match(head)
-        if found is None:
-            raise ProtocolError(400, "malformed request target")
-    word, target, minor = found.groups()
-    method = METHODS.get(word)
-    if method is None:
-        raise _wrong_method(word)
-    request.method = method
-    request.version = "1.1" if minor == b"1" else "1.0"
+def _read_line(request: Request, line: bytes) -> bytes | None:
+    """Read method, target and version (section 3); return the authority of an absolute-form target."""
+    try:
+        word, target, version = line.split(b" ")
+        request.method = METHODS[word]
+        request.version = _VERSIONS[version]
+    except (ValueError, KeyError):
+        target = _read_unusual_line(request, line)
+    if not target or target.translate(None, _TARGET_OCTETS):
+        raise ProtocolError(400, "malformed request target")
     authority = None
     if target[0] != _SLASH:  # origin-form, as nearly always
-        authority, target = _read_special_target(method, target)
+        authority, target = _read_special_target(request.method, target)
     request.path, _, request.query = target.partition(b"?")
-    return head, authority
+    return authority
 
 
-def _lower_version(head: bytes) -> bytes:
-    """RFC 9110 section 2.5: a higher minor version than 1.1 is served as 1.1, another major one is not."""
-    line, _, rest = head.partition(b"\r\n")
+def _read_unusual_line(request: Request, line: bytes) -> bytes:
+    """Read a line of another version and return its target, or refuse it.
+
+    RFC 9110 section 2.5: a higher minor version than 1.1 is served as 1.1, another major one is not.
+    """
     _check_method(line)
     words = line.split(b" ")
     found = _VERSION.fullmatch(words[-1])
@@ -246,7 +255,8 @@ def _lower_version(head: bytes) -> bytes:
         raise ProtocolError(400, "malformed request line")
     if found[1] != b"1":
         raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    return b"%b %b HTTP/1.1\r\n%b" % (words[0], words[1], rest)
+    request.method, request.version = METHODS[words[0]], "1.1"
+    return words[1]
 
 
 def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, bytes]:
@@ -266,7 +276,6 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
     found = dict(special)
     if len(found) != len(special):
         _join_repeated(special, found)
-    request.forwarded = b"x-forwarded-for" in found or b"x-forwarded-proto" in found
     host = found.get(b"host")
     if host is None:
         if request.version == "1.1":
@@ -278,23 +287,29 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
             _KNOWN_HOSTS.add(host)
     if authority is not None:
         _replace_host(request, authority)
-    if b"content-length" in found or b"transfer-encoding" in found:
-        request.length = _body_length(request, found.get(b"content-length"), found.get(b"transfer-encoding"))
-    else:
-        request.length = 0
     connection = found.get(b"connection")
     if connection is None:
         request.keep_alive = request.version == "1.1"
     else:
         closes, keeps = _CONNECTION.get(connection) or _read_connection(connection)
         request.keep_alive = not closes and (keeps or request.version == "1.1")
-    request.expect_continue = False
+    request.length = 0
+    request.expect_continue = request.forwarded = False
+    if len(found) > (host is not None) + (connection is not None):
+        _read_rare(request, found)
+
+
+def _read_rare(request: Request, found: dict[bytes, bytes]) -> None:
+    """Read the fields that many requests do not have."""
+    request.forwarded = b"x-forwarded-for" in found or b"x-forwarded-proto" in found
+    if b"content-length" in found or b"transfer-encoding" in found:
+        request.length = _body_length(request, found.get(b"content-length"), found.get(b"transfer-encoding"))
     if b"expect" in found and request.version == "1.1":
         # RFC 9110 section 10.1.1: 417 for what else may be expected is only allowed; we read over it, as others do.
         request.expect_continue = request.length != 0 and b"100-continue" in _members(found[b"expect"])
 
 
-def _join_repeated(special: list[tuple[bytes, bytes]], found: dict[bytes, bytes]) -> None:
+def _join_repeated(special: list[Field], found: dict[bytes, bytes]) -> None:
     """Some name is there more than once: refuse it where that makes the framing unsure, join the values of lists."""
     names = [name for name, _ in special]
     for name in _SINGULAR:

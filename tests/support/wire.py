@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from shardserve.http.lifetime import Lifetime
     from shardserve.http.request import Limits
 
-PARSERS = ("httptools", "h11")
+PARSERS = ("builtin", "httptools", "h11")
 PATIENCE = 10.0  # seconds after which something that must happen has not
 
 PEER = ("127.0.0.1", 50123)

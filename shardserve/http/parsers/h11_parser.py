@@ -12,10 +12,12 @@ from shardserve.http.parsers.hidden import Hidden
 from shardserve.logs import log
 
 if TYPE_CHECKING:
-    from shardserve.http.parsers import Sink
+    from shardserve.http.request import Request
 
 # What h11 lets through: some control characters in values (RFC 9110 section 5.5), lines that end in LF alone.
 _LENIENT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n)")
+
+_LINE = b"GET / HTTP/1.0"  # any that asks for no Host: the true one has been judged
 
 
 class H11Parser:
@@ -23,12 +25,12 @@ class H11Parser:
 
     name = "h11"
 
-    def parse(self, head: bytes, sink: Sink) -> None:
+    def parse(self, lines: list[bytes], request: Request) -> None:
         """See Parser.parse."""
-        if _LENIENT.search(head):
+        hidden = Hidden(_LINE, lines, request)
+        if _LENIENT.search(hidden.head):
             raise ProtocolError(400, "control character in a field, or a line that does not end in CRLF")
-        hidden = Hidden(head, sink)
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(hidden.head) + 1)
         try:
             connection.receive_data(hidden.head)
             event = connection.next_event()

@@ -9,22 +9,21 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from shardserve.http.parsers import Sink
+    from shardserve.http.request import Request
 
 _STAND_IN = b"!"  # a client's own field of this name goes the same way, and so keeps it
 _NAMES = re.compile(rb"(?<=\r\n)(content-length|transfer-encoding|!)(?=:)", re.IGNORECASE)
 
 
 class Hidden:
-    """A sink that gives the names back. Parse `head` into it: what was given, with the stand-in for each such name."""
+    """Takes fields for a request and gives the names back. `head` is what a parser may see: a line, then the fields."""
 
-    def __init__(self, head: bytes, sink: Sink) -> None:
+    def __init__(self, line: bytes, fields: list[bytes], request: Request) -> None:
+        head = b"\r\n".join((line, *fields, b"", b""))
         self.head = _NAMES.sub(_STAND_IN, head)
-        self._names: Iterator[bytes] = iter(_NAMES.findall(head))
-        self._sink = sink
+        self._names = iter(_NAMES.findall(head))
+        self._request = request
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """See Sink.on_header."""
-        self._sink.on_header(next(self._names) if name == _STAND_IN else name, value)
+        """See Request.on_header."""
+        self._request.on_header(next(self._names) if name == _STAND_IN else name, value)

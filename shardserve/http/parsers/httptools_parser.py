@@ -1,4 +1,4 @@
-"""The field section by httptools (llhttp, C): the default."""
+"""The field section by httptools (llhttp, C)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from shardserve.http.parsers.hidden import Hidden
 from shardserve.logs import log
 
 if TYPE_CHECKING:
-    from shardserve.http.parsers import Sink
+    from shardserve.http.request import Request
+
+_LINE = b"GET / HTTP/1.1"  # any request line: the true one has been judged
 
 
 class HttptoolsParser:
@@ -19,24 +21,13 @@ class HttptoolsParser:
 
     name = "httptools"
 
-    def parse(self, head: bytes, sink: Sink) -> None:
+    def parse(self, lines: list[bytes], request: Request) -> None:
         """See Parser.parse."""
+        hidden = Hidden(_LINE, lines, request)
         try:
-            httptools.HttpRequestParser(sink).feed_data(head)
+            httptools.HttpRequestParser(hidden).feed_data(hidden.head)
         except httptools.HttpParserUpgrade:
             pass  # only says that what follows the head may be another protocol: that is not for the parser to decide
-        except httptools.HttpParserError:
-            sink.restart()
-            _parse_again(head, sink)
-
-
-def _parse_again(head: bytes, sink: Sink) -> None:
-    """It may be the framing that llhttp does not like: that is not for the parser to decide either."""
-    hidden = Hidden(head, sink)
-    try:
-        httptools.HttpRequestParser(hidden).feed_data(hidden.head)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError as error:
-        log.debug("httptools refused a head: %s", error)
-        raise ProtocolError(400, "malformed header field") from None
+        except httptools.HttpParserError as error:
+            log.debug("httptools refused a head: %s", error)
+            raise ProtocolError(400, "malformed header field") from None
