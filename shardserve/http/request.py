@@ -50,8 +50,12 @@ _SINGULAR = (b"host", b"content-length", b"transfer-encoding")  # fields that mu
 # That mean something to us.
 SPECIAL = frozenset((*_SINGULAR, b"connection", b"expect", b"x-forwarded-for", b"x-forwarded-proto"))
 _SLASH, _UNDERSCORE = b"/_"
-# A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
-_CONNECTION = {b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
+# A browser's and a balancer's Connection values -> (close, keep-alive, upgrade), so that they are not split each time.
+_CONNECTION = {
+    b"keep-alive": (False, True, False),
+    b"Keep-Alive": (False, True, False),
+    b"close": (True, False, False),
+}
 
 
 Field = tuple[bytes, bytes]  # name in lower case, value
@@ -92,6 +96,7 @@ class Request:
         "path",
         "query",
         "special",
+        "upgrade",
         "version",
     )
 
@@ -106,6 +111,7 @@ class Request:
     forwarded: bool  # some X-Forwarded- field is there
     special: list[Field]  # those of `headers` whose names are SPECIAL
     ambiguous: bool  # some name has an underscore
+    upgrade: bool  # Connection names Upgrade (RFC 9110 section 7.8)
 
     def restart(self) -> None:
         """Forget the fields: a parser is about to hand them over, perhaps not for the first time."""
@@ -135,36 +141,62 @@ class Request:
         return None
 
 
-def check_partial(data: bytes, limits: Limits) -> None:
-    """Refuse a head that is not complete yet but cannot become a good one, so that its sender does not hold a place.
+class PartialHead:
+    """A head of which a part has come: refused as soon as it cannot become a good one, so that it holds no place.
 
-    Raises ProtocolError, and the same one however the octets are cut: limits count octets of the head.
+    Looked at is what comes behind `seen`, the end of the last complete line: a head in dribbles would else cost the
+    square of its length.
     """
-    line, ended, fields = data.partition(b"\r\n")
-    if len(line) - line.endswith(b"\r") > limits.line:
-        raise ProtocolError(414, "request line too long")
-    if ended:
-        _read_line(Request(), line)
-    else:
-        _check_method(line)
-    if len(fields) > limits.section:
-        raise ProtocolError(431, "header section too large")
-    if fields.count(b"\n") > limits.fields:
-        raise ProtocolError(431, "too many header fields")
-    pairs = data.count(b"\r\n")
-    if data.count(b"\n") != pairs or data.count(b"\r") - data.endswith(b"\r") != pairs:
-        raise ProtocolError(400, "line that does not end in CRLF")
+
+    __slots__ = ("_fields", "_first", "seen")
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._first = 0  # octets of the request line with its end, 0 while it is not complete
+        self._fields = 0  # complete field lines
+
+    def look(self, data: bytes, limits: Limits) -> None:
+        """Look at the head so far, which begins with what was there at the last look.
+
+        Raises ProtocolError, and the same one however the octets are cut: limits count octets of the head.
+        """
+        seen = self.seen
+        end = data.rfind(CRLF, seen) + 2
+        if not self._first:
+            self._first = data.find(CRLF, seen) + 2 if end > 1 else 0
+            line = data[: self._first - 2] if self._first else data
+            if len(line) - line.endswith(b"\r") > limits.line:
+                raise ProtocolError(414, "request line too long")
+            if self._first:
+                _read_line(Request(), line)
+            else:
+                _check_method(line)
+        if self._first and len(data) - self._first > limits.section:
+            raise ProtocolError(431, "header section too large")
+        new = data[seen:]
+        pairs = new.count(CRLF)
+        if new.count(b"\n") != pairs or new.count(b"\r") - new.endswith(b"\r") != pairs:
+            raise ProtocolError(400, "line that does not end in CRLF")
+        if end > 1:
+            self._fields += pairs - (seen == 0)
+            self.seen = end
+        if self._fields > limits.fields:
+            raise ProtocolError(431, "too many header fields")
+        if len(new) > limits.field_size and self._first:
+            lines = data[max(seen, self._first) : len(data) - data.endswith(b"\r")].split(CRLF)
+            if max(map(len, lines)) > limits.field_size:
+                raise ProtocolError(431, "header field too large")
 
 
 def earliest_fault(data: bytes, limits: Limits) -> ProtocolError | None:
-    """What check_partial would have refused first, had the octets come one by one; None: nothing.
+    """What PartialHead would have refused first, had the octets come one by one; None: nothing.
 
     So a head with several faults gets one answer however it is cut. (What has a refused beginning is refused itself.)
     """
 
     def fault(end: int) -> ProtocolError | None:
         try:
-            check_partial(data[:end], limits)
+            PartialHead().look(data[:end], limits)
         except ProtocolError as error:
             return error
         return None
@@ -290,8 +322,9 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
     connection = found.get(b"connection")
     if connection is None:
         request.keep_alive = request.version == "1.1"
+        request.upgrade = False
     else:
-        closes, keeps = _CONNECTION.get(connection) or _read_connection(connection)
+        closes, keeps, request.upgrade = _CONNECTION.get(connection) or _read_connection(connection)
         request.keep_alive = not closes and (keeps or request.version == "1.1")
     request.length = 0
     request.expect_continue = request.forwarded = False
@@ -337,9 +370,9 @@ def _body_length(request: Request, length: bytes | None, coding: bytes | None) -
     return int(length)
 
 
-def _read_connection(value: bytes) -> tuple[bool, bool]:
+def _read_connection(value: bytes) -> tuple[bool, bool, bool]:
     options = _members(value)
-    return b"close" in options, b"keep-alive" in options
+    return b"close" in options, b"keep-alive" in options, b"upgrade" in options
 
 
 def _members(value: bytes) -> list[bytes]:

@@ -15,7 +15,7 @@ from support.wire import PARSERS, judge
 
 from shardserve.errors import ProtocolError
 from shardserve.http.parsers import make_parser
-from shardserve.http.request import METHODS, Limits, Request, check_partial, read_request
+from shardserve.http.request import METHODS, Limits, PartialHead, Request, read_request
 
 LIMITS = Limits()
 EVERY = [make_parser(name) for name in PARSERS]
@@ -612,13 +612,20 @@ PARTIAL_REFUSED = [
     (b"GET /" + b"a" * 8190, 414),
     (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 101, 431),
     (b"GET / HTTP/1.1\r\nA: " + b"b" * 70000, 431),
+    (b"GET / HTTP/1.1\r\nA: " + b"b" * 8188, 431),
+    (b"GET / HTTP/1.1\r\nA: " + b"b" * 8188 + b"\r\nC: d\r\n", 431),
 ]
 
 
 @pytest.mark.parametrize(("octets", "status"), PARTIAL_REFUSED, ids=lambda value: repr(value)[:30])
 def test_a_partial_head_that_cannot_become_good_is_refused_at_once(octets: bytes, status: int) -> None:
     with pytest.raises(ProtocolError) as caught:
-        check_partial(octets, LIMITS)
+        PartialHead().look(octets, LIMITS)
+    assert caught.value.status == status
+    partial = PartialHead()
+    looks = (partial.look(octets[:end], LIMITS) for end in range(1, len(octets) + 1))
+    with pytest.raises(ProtocolError) as caught:
+        list(looks)
     assert caught.value.status == status
 
 
@@ -635,8 +642,10 @@ GOOD_HEADS = [
 @pytest.mark.parametrize("octets", GOOD_HEADS, ids=lambda octets: repr(octets[:20]))
 def test_no_beginning_of_a_good_head_is_refused(octets: bytes) -> None:
     read(octets)
+    partial = PartialHead()
     for end in range(1, len(octets)):
-        check_partial(octets[:end], LIMITS)
+        PartialHead().look(octets[:end], LIMITS)
+        partial.look(octets[:end], LIMITS)
 
 
 def test_no_beginning_of_a_head_at_the_limits_is_refused() -> None:
@@ -644,8 +653,10 @@ def test_no_beginning_of_a_head_at_the_limits_is_refused() -> None:
     octets = head(b"Y: " + b"a" * 27, b"Z: " + b"a" * 27, line=b"GET /" + b"a" * 6 + b" HTTP/1.1")
     read(octets, limits)
     assert refusal(head(b"Y: " + b"a" * 27, b"Z: " + b"a" * 28), limits) == 431
+    partial = PartialHead()
     for end in range(1, len(octets)):
-        check_partial(octets[:end], limits)
+        PartialHead().look(octets[:end], limits)
+        partial.look(octets[:end], limits)
 
 
 # Over the wire: the verdict does not depend on how the octets arrive, and refusing closes
