@@ -89,7 +89,8 @@ class WsgiGateway:
     def environ(self, wire: Wire, request: Request, body: Spool) -> dict[str, Any]:
         """The environ of a request (PEP 3333, "environ Variables"); strings are latin-1 decoded octets."""
         client, scheme = self.proxies.resolve(wire, request)
-        root, path = split_root(decode_path(request.path).decode("latin-1"), self.root_path)
+        root_path = self.proxies.root_path(wire, request, self.root_path)
+        root, path = split_root(decode_path(request.path).decode("latin-1"), root_path)
         target = request.path.decode("latin-1")
         query = request.query.decode("latin-1")
         environ = {

@@ -41,6 +41,7 @@ class H1Reading(H1Writing):
         "_buffer",
         "_eof",
         "_left",
+        "_limits",
         "_pace",
         "_partial",
         "_pumping",
@@ -83,6 +84,7 @@ class H1Reading(H1Writing):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See Connection.connection_made."""
         H1Writing.connection_made(self, transport)
+        self._limits = self.service.limits_of(self.client)
         if self.service.lifetime is not None:
             self._remaining = self.service.lifetime.draw(self.service.now)
         if transport.is_closing():
@@ -206,7 +208,7 @@ class H1Reading(H1Writing):
         """Read the head in data[:end] and start its exchange; True if it has been answered and the next may begin."""
         service = self.service
         head, data = data[:end], data[end:]
-        request = read_request(head, service.parser, service.limits)
+        request = read_request(head, service.parser, self._limits)
         service.requests += 1
         # Anew for each request, also when there is nobody to give it to: or the one before would be given in its place.
         self._raw = b"" if service.give_idle is None or request.expect_continue else head
