@@ -43,6 +43,7 @@ class H1Reading(H1Files):
         "_buffer",
         "_eof",
         "_left",
+        "_limits",
         "_pace",
         "_partial",
         "_pumping",
@@ -85,6 +86,7 @@ class H1Reading(H1Files):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See Connection.connection_made."""
         H1Files.connection_made(self, transport)
+        self._limits = self.service.limits_of(self.client)
         if self.service.lifetime is not None:
             self._remaining = self.service.lifetime.draw(self.service.now)
         if transport.is_closing():
@@ -213,7 +215,7 @@ class H1Reading(H1Files):
             head, data = data, b""
         else:
             head, data = data[:end], data[end:]
-        request = read_request(head, service.parser, service.limits)
+        request = read_request(head, service.parser, self._limits)
         service.requests += 1
         if service.give_idle is not None and not request.expect_continue:
             self._raw = head
@@ -283,9 +285,6 @@ class H1Reading(H1Files):
                 return
             pace.took(len(data))
             done, rest = body.done, body.rest
-            if pace.octets > self.service.limits.body > 0:
-                self._refuse(ProtocolError(413, "request body too large"))
-                return
         if self._raw:
             raw = self._raw + raw[: len(raw) - len(rest)]
             self._raw = raw if len(raw) <= _MOVED_MAX else b""
