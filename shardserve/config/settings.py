@@ -34,6 +34,7 @@ Interface = Literal["auto", "asgi", "asgi2", "wsgi"]
 Lifespan = Literal["auto", "on", "off"]
 Loop = Literal["auto", "uvloop", "asyncio"]
 HttpParser = Literal["auto", "builtin", "httptools", "h11"]
+HeaderMap = Literal["drop", "refuse", "dangerous"]
 Steering = Literal["auto", "ebpf", "cbpf", "hash", "shared"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -302,6 +303,12 @@ class Config:
         kind=Seconds(),
         group=LIMITS,
     )
+    permit_unconventional_http_method: bool = option(
+        False,
+        "Hand any method to the application (but CONNECT), not only those of the registry; others are 501.",
+        kind=Switch(),
+        group=LIMITS,
+    )
     limit_request_line: int = option(
         8190,
         "Longest request line in bytes; more is 414.",
@@ -387,6 +394,20 @@ class Config:
         kind=Networks(),
         group=PROXIES,
         names=Names(env="FORWARDED_ALLOW_IPS"),
+    )
+    header_map: HeaderMap = option(
+        "drop",
+        "Header fields whose names hold an underscore, which WSGI cannot tell from a dash: drop them, refuse the "
+        "request with 400, or (dangerous) hand them over.",
+        kind=Choice[HeaderMap](get_args(HeaderMap)),
+        group=PROXIES,
+    )
+    forwarder_headers: tuple[str, ...] = option(
+        ("SCRIPT_NAME", "PATH_INFO"),
+        "Such fields that are handed over anyway from peers that forwarded-allow-ips trusts, * for all; SCRIPT_NAME "
+        "says where the application is mounted, as root-path does. Repeatable, or separated by commas.",
+        kind=TextList("NAMES"),
+        group=PROXIES,
     )
 
     # Logging

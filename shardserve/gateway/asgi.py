@@ -67,8 +67,11 @@ class AsgiGateway:
         path = request.path.decode()  # visible ASCII, as request.py has it
         if "%" in path:
             path = decode_path(request.path).decode("utf-8", "replace")
-        if self.root_path:
-            path = "".join(split_root(path, self.root_path))
+        root_path = self.root_path
+        if request.ambiguous:
+            root_path = self.proxies.root_path(wire, request, root_path)
+        if root_path:
+            path = "".join(split_root(path, root_path))
         return {
             "type": "http",
             "asgi": _VERSIONS,
@@ -77,7 +80,7 @@ class AsgiGateway:
             "client": client,
             "scheme": scheme,
             "method": request.method,
-            "root_path": self.root_path,
+            "root_path": root_path,
             "path": path,
             "raw_path": request.path,
             "query_string": request.query,

@@ -36,6 +36,7 @@ def make_environ(
 ) -> dict[str, Any]:
     """The environ of a request, with what is in `base`; strings are latin-1 decoded octets."""
     client, scheme = proxies.resolve(wire, request)
+    root_path = proxies.root_path(wire, request, root_path)
     root, path = split_root(decode_path(request.path).decode("latin-1"), root_path)
     target = request.path.decode("latin-1")
     query = request.query.decode("latin-1")

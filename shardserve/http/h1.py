@@ -47,10 +47,11 @@ class H1Connection(H1Reading):
 
     def _finish(self) -> None:
         """See H1Writing._finish."""
-        if self.service.access is not None:
+        service = self.service
+        if service.access is not None:
             self._record()
         self._exchange = None
-        if not self._keep or (self.service.draining and self.service.give_on is None):
+        if not self._keep or (service.draining and service.give_on is None):
             self._end()
         elif self._state == READ:
             self._next()
@@ -68,8 +69,8 @@ class H1Connection(H1Reading):
         self._state = HEAD
         self._request = None
         self._framing = TO_COME
-        self._status = self._sent = 0
-        self._idle_until = self.service.now + self.service.keep_alive
+        service = self.service
+        self._idle_until = service.now + service.keep_alive
         if self.paused is None:  # else the watch over a client that does not read goes on
             self.deadline = self._idle_until
         if not self._reading:
@@ -77,8 +78,8 @@ class H1Connection(H1Reading):
         self.moved = False
         self.answer_by = NEVER
         self._raw = b""
-        if self.service.draining:
-            self.service.loop.call_soon(self.drain, context=self.service.context)
+        if service.draining:
+            service.loop.call_soon(self.drain, context=service.context)
         elif self._buffer and not self._pumping:
             self._resume_soon()
 

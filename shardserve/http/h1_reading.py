@@ -43,6 +43,7 @@ class H1Reading(H1Files):
         "_buffer",
         "_eof",
         "_left",
+        "_limits",
         "_pace",
         "_partial",
         "_pumping",
@@ -85,6 +86,7 @@ class H1Reading(H1Files):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See Connection.connection_made."""
         H1Files.connection_made(self, transport)
+        self._limits = self.service.limits_of(self.client)
         if self.service.lifetime is not None:
             self._remaining = self.service.lifetime.draw(self.service.now)
         if transport.is_closing():
@@ -209,17 +211,21 @@ class H1Reading(H1Files):
     def _begin(self, data: bytes, end: int) -> bool:
         """Read the head in data[:end] and start its exchange; True if it has been answered and the next may begin."""
         service = self.service
-        head, data = data[:end], data[end:]
-        request = read_request(head, service.parser, service.limits)
+        if end == len(data):
+            head, data = data, b""
+        else:
+            head, data = data[:end], data[end:]
+        request = read_request(head, service.parser, self._limits)
         service.requests += 1
-        # Anew for each request, also when there is nobody to give it to: or the one before would be given in its place.
-        self._raw = b"" if service.give_idle is None or request.expect_continue else head
+        if service.give_idle is not None and not request.expect_continue:
+            self._raw = head
         self.deadline = NEVER
         self._partial = None
         self._blank = False
         self._request = request
         if service.access is not None:
             self._began = service.loop.time()
+            self._status = self._sent = 0
         if service.timeouts.request:
             # One that was moved here keeps what it had.
             self.answer_by = min(self.answer_by, time.monotonic() + service.timeouts.request)
@@ -279,9 +285,6 @@ class H1Reading(H1Files):
                 return
             pace.took(len(data))
             done, rest = body.done, body.rest
-            if pace.octets > self.service.limits.body > 0:
-                self._refuse(ProtocolError(413, "request body too large"))
-                return
         if self._raw:
             raw = self._raw + raw[: len(raw) - len(rest)]
             self._raw = raw if len(raw) <= _MOVED_MAX else b""

@@ -68,6 +68,7 @@ class Service:
         "keep_alive",
         "lifetime",
         "limits",
+        "limits_of",
         "load",
         "loop",
         "most_connections",
@@ -105,6 +106,8 @@ class Service:
         self.ask_for_work: Callable[[], None] | None = None  # of the workers where requests wait for a thread
         self.give_idle: Give | None = None  # to a worker that has a free thread, for a request that finds none here
         self.limits = limits or Limits()
+        # Those of a peer's requests: a proxy that is trusted may send fields that a client may not.
+        self.limits_of: Callable[[tuple[str, int] | None], Limits] = lambda _: self.limits
         self.timeouts = timeouts or Timeouts()
         self.lifetime = lifetime  # of connections; None: unlimited
         self.keep_alive = self.timeouts.keep_alive  # read once a request

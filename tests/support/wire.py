@@ -20,10 +20,12 @@ from unittest.mock import patch
 from shardserve.gateway.asgi import AsgiGateway
 from shardserve.gateway.target import TrustedProxies
 from shardserve.gateway.threads import ThreadPool
+from shardserve.gateway.websocket import websocket_opener
 from shardserve.gateway.wsgi import WsgiGateway
 from shardserve.http.h1 import H1Connection
 from shardserve.http.parsers import make_parser
 from shardserve.http.service import Service, Timeouts
+from shardserve.http.websocket import WebSocketSettings
 from shardserve.net.board import Board
 from shardserve.worker.loop import make_spawn
 
@@ -315,12 +317,20 @@ class Driver:
 
     @classmethod
     def asgi(
-        cls, app: Any, parser: str = "httptools", *, root_path: str = "", proxies: Sequence[str] = (), **settings: Any
+        cls,
+        app: Any,
+        parser: str = "httptools",
+        *,
+        root_path: str = "",
+        proxies: Sequence[str] = (),
+        websockets: WebSocketSettings | None = None,
+        **settings: Any,
     ) -> Driver:
         """Drive an ASGI application."""
+        opener = websocket_opener(websockets or WebSocketSettings())
 
         def make(loop: asyncio.AbstractEventLoop) -> AsgiGateway:
-            return AsgiGateway(app, make_spawn(loop), TrustedProxies(proxies), root_path, {"test": {}})
+            return AsgiGateway(app, make_spawn(loop), TrustedProxies(proxies), root_path, {"test": {}}, opener)
 
         return cls(make, parser, **settings)
 
