@@ -229,8 +229,8 @@ class Config:
     )
     disconnect_grace: float = option(
         0.0,
-        "How long an ASGI application may work on for a client that has left, or ended its side, before its response was "
-        "complete; then it is cancelled, within a second. 0 lets it run to its end.",
+        "How long an ASGI application may work on for a client that has left, or ended its side, before its response "
+        "was complete; then it is cancelled, within a second. 0 lets it run to its end.",
         kind=Seconds(),
         group=TIMEOUTS,
     )
