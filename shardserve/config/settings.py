@@ -30,7 +30,7 @@ from shardserve.config.kinds import (
 from shardserve.config.option import Names, Option, option
 from shardserve.errors import ConfigError
 
-Interface = Literal["auto", "asgi", "wsgi"]
+Interface = Literal["auto", "asgi", "asgi2", "wsgi"]
 Lifespan = Literal["auto", "on", "off"]
 Loop = Literal["auto", "uvloop", "asyncio"]
 HttpParser = Literal["auto", "builtin", "httptools", "h11"]
@@ -74,7 +74,7 @@ class Config:
     )
     interface: Interface = option(
         "auto",
-        "What the application speaks; auto looks at the object.",
+        "What the application speaks; auto looks at the object. asgi2: it is called twice, first with the scope.",
         kind=Choice[Interface](get_args(Interface), {"asgi3": "asgi"}),
         group=APPLICATION,
     )
@@ -224,6 +224,13 @@ class Config:
         0.0,
         "How long a request may take from its complete head to the end of its response, streams included; then 504, or "
         "a cut where the response has begun, within a second. 0 sets no limit.",
+        kind=Seconds(),
+        group=TIMEOUTS,
+    )
+    disconnect_grace: float = option(
+        0.0,
+        "How long an ASGI application may work on for a client that has left before its response was complete; then it "
+        "is cancelled, within a second. 0 lets it run to its end.",
         kind=Seconds(),
         group=TIMEOUTS,
     )

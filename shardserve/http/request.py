@@ -136,6 +136,11 @@ class Request:
         elif _UNDERSCORE in name:
             self.ambiguous = True
 
+    def takes_trailers(self) -> bool:
+        """Whether the client asks for trailer fields (RFC 9110, 10.1.4)."""
+        codings = b",".join(value for name, value in self.headers if name == b"te")
+        return b"trailers" in [coding.strip(b" \t") for coding in codings.lower().split(b",")]
+
     def field(self, name: bytes) -> bytes | None:
         """The value of the first field of that (lower-case) name, or None."""
         for key, value in self.headers:
@@ -322,6 +327,11 @@ def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, byte
 def _read_framing(request: Request, authority: bytes | None) -> None:
     """Read the fields that decide where the message ends (section 6) and who it is for (section 3.2)."""
     special = request.special
+    request.length = 0
+    request.expect_continue = request.forwarded = request.upgrade = False
+    if len(special) == 1 and special[0][1] in _KNOWN_HOSTS and special[0][0] == b"host" and authority is None:
+        request.keep_alive = request.version == "1.1"
+        return  # as nearly always, but for Connection
     found = dict(special)
     if len(found) != len(special):
         _join_repeated(special, found)
@@ -339,12 +349,9 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
     connection = found.get(b"connection")
     if connection is None:
         request.keep_alive = request.version == "1.1"
-        request.upgrade = False
     else:
         closes, keeps, request.upgrade = _CONNECTION.get(connection) or _read_connection(connection)
         request.keep_alive = not closes and (keeps or request.version == "1.1")
-    request.length = 0
-    request.expect_continue = request.forwarded = False
     if len(found) > (host is not None) + (connection is not None):
         _read_rare(request, found)
 

@@ -246,4 +246,5 @@ def _timeouts(config: Config) -> Timeouts:
         write=config.write_timeout,
         request=config.request_timeout,
         body_min_rate=config.body_min_rate,
+        disconnect_grace=config.disconnect_grace,
     )
