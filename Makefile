@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV   ?= .venv
 TESTS  ?= tests
+FUZZ_SECONDS ?= 3600
 RUN    := $(VENV)/bin
 
-.PHONY: serve test suite sharding check format docs bench clean
+.PHONY: serve test suite sharding fuzz check format docs bench clean
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -18,6 +19,15 @@ suite: $(VENV)/.tests                ## the same without the matrix of tests/sha
 
 sharding: $(VENV)/.tests             ## the matrix of tests/sharding in full, with its tables (docs/sharding.md)
 	SHARDING=full $(RUN)/python -m pytest -q tests/sharding
+
+fuzz: $(VENV)-fuzz/.installed        ## coverage-guided fuzzing of the request path for FUZZ_SECONDS (docs/testing.md)
+	@mkdir -p .fuzz
+	cd .fuzz && ../$(VENV)-fuzz/bin/python ../tests/fuzz/run_atheris.py -max_total_time=$(FUZZ_SECONDS)
+
+$(VENV)-fuzz/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-fuzz
+	$(VENV)-fuzz/bin/python -m pip install -q -e . atheris hypothesis
+	@touch $@
 
 check: $(VENV)/.tests                ## format, lint, types, layers
 	$(RUN)/ruff format --check .

@@ -89,7 +89,9 @@ class ChunkedBody:
 
     def _keep(self, partial: bytes) -> None:
         """Hold an incomplete line, unless it is already wrong or too long."""
-        if b"\n" in partial or b"\r" in partial[:-1]:
+        # Of two faults the one that was met first counts, so that the answer does not depend on how the octets come.
+        met = partial[: self._trailer_room() + 1] if self._state == _TRAILER else partial
+        if b"\n" in met or 0 <= met.find(b"\r") < len(partial) - 1:
             raise ProtocolError(400, "line in a chunked body that does not end in CRLF")
         if self._state == _DATA_END and partial not in (b"", b"\r"):
             raise ProtocolError(400, "chunk longer than its size")

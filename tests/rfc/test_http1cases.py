@@ -33,6 +33,9 @@ KNOWN = {
     "h11probe-MAL-INCOMPLETE-REQUEST": "what is missing may still come",
     "h11probe-MAL-POST-CL-HUGE-NO-BODY": "what is missing may still come",
 }
+# A body is read whole before a WSGI application is called, or one that does not come would hold the thread: a client
+# that is told to continue and does not is answered when it gives up, or after --body-timeout.
+KNOWN_WSGI = {"own-expect-100-noread"}
 
 
 def _import(name: str) -> ModuleType:
@@ -88,6 +91,7 @@ def _observe(wire: Driver, case: dict[str, Any], runner: ModuleType, marker: byt
 @pytest.mark.parametrize(("gateway", "parser"), [*(("asgi", name) for name in PARSERS), ("wsgi", PARSERS[0])])
 def test_every_case_passes_octet_by_octet(gateway: str, parser: str) -> None:
     runner, echo = _import("run"), _import("echo_app")
+    known = {*KNOWN, *(KNOWN_WSGI if gateway == "wsgi" else ())}
     wrong: Counter[str] = Counter()
     told = {}
     for file in ("visible", "public"):
@@ -101,7 +105,7 @@ def test_every_case_passes_octet_by_octet(gateway: str, parser: str) -> None:
                 verdict, why = runner.judge(case, _observe(wire, case, runner, b"/smug0001"))
             if echo.SEEN and not case.get("marker_ok"):
                 verdict, why = "SMUGGLE", "the marker request reached the application"
-            if verdict != "PASS" and not (case["id"] in KNOWN and verdict != "SMUGGLE"):
+            if verdict != "PASS" and not (case["id"] in known and verdict != "SMUGGLE"):
                 wrong[verdict] += 1
                 told[case["id"]] = f"{verdict}: {why}"
     assert not wrong, told

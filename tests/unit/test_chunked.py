@@ -57,6 +57,21 @@ def test_a_body_is_decoded_and_what_follows_is_left(octets: bytes, data: bytes) 
     assert decode(*(octets[at : at + 1] for at in range(len(octets))), b"GET /") == (data, True, b"GET /")
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\r\n\r\n"])
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"X: " + b"a" * 17 + b"\rb" + b"c" * 10, 400),
+        (b"X: " + b"a" * 17 + b"\nb" + b"c" * 10, 400),
+        (b"X: " + b"a" * 18 + b"\rb", 431),
+        (b"X: " + b"a" * 18 + b"\nb", 431),
+        (b"X: " + b"a" * 30 + b"\rb", 431),
+    ],
+)
+def test_a_trailer_faulty_in_two_ways_is_refused_for_the_first(line: bytes, status: int, end: bytes) -> None:
+    assert refuse(b"0\r\n" + line + end, Limits(field_size=20)) == status  # whole and octet by octet: found by fuzzing
+
+
 def test_trailers_are_read_and_dropped() -> None:
     octets = b"2\r\nhi\r\n0\r\nX-A: b\r\nContent-Length: 99\r\nTransfer-Encoding: gzip\r\nX-Empty:\r\n\r\nnext"
     assert decode(octets) == (b"hi", True, b"next")  # RFC 9110 section 6.5.1: they never frame
