@@ -56,7 +56,9 @@ class Client:
         for _ in range(10):
             self.ask(SMALL)
         for _ in range(4):
-            self.ask(CHUNKED + b"".join(b"%x\r\n%s\r\n" % (n, b"a" * n) for n in (1, 10, 3000)) + b"0\r\nX-T: v\r\n\r\n")
+            self.ask(
+                CHUNKED + b"".join(b"%x\r\n%s\r\n" % (n, b"a" * n) for n in (1, 10, 3000)) + b"0\r\nX-T: v\r\n\r\n"
+            )
         for number, size in zip((next(self._numbers) for _ in range(4)), (70_000, 2000, 300_000, 10), strict=True):
             size = size if number % 40 else 2_000_000
             self.ask(b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size + b"b" * size)
@@ -70,7 +72,12 @@ class Client:
             self.ask(GET.replace(b"/ ", b"/fail "), status=500)
         for _ in range(6):
             self.alone(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-        for bad in (b"GET / HTTP/1.1\r\n\r\n", b"BREW / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nA b\r\n\r\n", b"\x16\x03"):
+        for bad in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"BREW / HTTP/1.1\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\nA b\r\n\r\n",
+            b"\x16\x03",
+        ):
             self.alone(bad)
         for part in (GET[:20], SMALL[:-5], CHUNKED + b"5\r\nhel", LARGE, LARGE + GET, GET * 20):
             self.leave(part)
@@ -186,7 +193,10 @@ def main() -> None:
     parser.add_argument("--interface", nargs="+", default=["asgi", "wsgi"])
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
     given = parser.parse_args()
-    rows = ["| interface | requests | PSS after the first 10 % | highest later | at the end | grown |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| interface | requests | PSS after the first 10 % | highest later | at the end | grown |",
+        "|---|---|---|---|---|---|",
+    ]
     for interface in given.interface:
         looks = soak(interface, given.requests, given.core)
         settled = [used for sent, used in looks if sent >= min(SETTLED, given.requests // 10)]
