@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextvars
+import heapq
 import threading
 import time
+from functools import partial
+from itertools import count
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.wire import Driver, Puppet, body, read_answers, request, start
 
 from shardserve.gateway.limited import LimitedAsgiGateway
+from shardserve.gateway.turns import Turns
 from shardserve.gateway.wsgi import WsgiGateway
 from shardserve.http.service import REFUSALS_LOGGED
+from shardserve.net.loads import unshared_line
 
 if TYPE_CHECKING:
     from support.wire import Answer, MemoryTransport
@@ -327,3 +333,78 @@ def test_room_for_connections() -> None:
         wire.settle()
         assert told == [2]
         assert not wire.service.is_full()
+
+
+class Simulation:
+    """Stands in for service, loop and time: requests of 20 ms arrive at `rate` a second, `size` run at once."""
+
+    def __init__(self, rate: float, size: int, patience: float, seconds: float = 10.0) -> None:
+        self.loop = self
+        self.give_idle = self.ask_for_work = self.context = None
+        self.load = unshared_line()
+        self.running: set[Any] = set()
+        self.shed = 0
+        self.waits: list[tuple[float, float]] = []  # when a request was begun, how long it had waited
+        self.turns: Turns[Any] = Turns(size, self._begin_next, patience)
+        self._now = 0.0
+        self._numbers = count()
+        self._events = [
+            (number / rate, next(self._numbers), partial(self._arrive, number / rate))
+            for number in range(int(rate * seconds))
+        ]
+        while self._events:
+            self._now, _, event = heapq.heappop(self._events)
+            event()
+
+    def time(self) -> float:
+        return self._now
+
+    def call_later(self, delay: float, call: Any, *args: Any, context: Any = None) -> int:
+        heapq.heappush(self._events, (self._now + delay, next(self._numbers), partial(call, *args)))
+        return 1
+
+    def ended(self, exchange: Any) -> None:
+        self.running.discard(exchange)
+
+    def _arrive(self, at: float) -> None:
+        wire = SimpleNamespace(service=self, moved=False)
+        self.turns.take(SimpleRequest(wire, at))
+
+    def _begin_next(self) -> None:
+        while self.turns.has_room and (exchange := self.turns.next()) is not None:
+            self.waits.append((self._now, self._now - exchange.at))
+            self.call_later(0.02, self._end, exchange)
+
+    def _end(self, exchange: Any) -> None:
+        self.turns.ended(exchange)
+        self._begin_next()
+
+
+class SimpleRequest:
+    def __init__(self, wire: Any, at: float) -> None:
+        self.wire = wire
+        self.at = at
+
+    def shed(self) -> None:
+        """What is counted is in the service."""
+
+
+class TestShedding:
+    def test_at_twice_the_capacity_turns_are_all_used_and_what_is_executed_has_waited_little(self) -> None:
+        run = Simulation(rate=400, size=4, patience=0.5)
+        assert len(run.waits) >= 200 * 10  # the capacity, for as long as it lasted
+        assert len(run.waits) + run.shed == 4000
+        assert max(wait for _, wait in run.waits) <= 0.51
+        assert max(wait for begun, wait in run.waits if begun > 2) <= 0.22  # the queue stands: a fifth, and a look
+
+    def test_below_the_capacity_nothing_is_shed(self) -> None:
+        run = Simulation(rate=190, size=4, patience=0.5)
+        assert run.shed == 0
+
+    def test_a_turn_that_becomes_free_always_finds_something_to_do(self) -> None:
+        run = Simulation(rate=100, size=1, patience=0.05)  # a fifth of which is less than a request takes
+        assert len(run.waits) >= 50 * 10
+
+    def test_without_a_limit_of_time_nothing_is_shed(self) -> None:
+        run = Simulation(rate=400, size=4, patience=0.0, seconds=2)
+        assert (len(run.waits), run.shed) == (800, 0)
