@@ -44,7 +44,7 @@ SPACES = HEAD + (b"Transfer-Encoding: a" + b" " * 8000 + b"b\r\n") * 7 + b"X: \x
 
 @dataclass
 class Attack:
-    """`number` connections are kept open that have sent `first`, and send `more` each `every` seconds, one after another.
+    """`number` connections are kept that have sent `first`, and send `more` each `every` seconds, one after another.
 
     One that is closed is opened again; with `rate`, instead, so many are opened a second, and each sends `first` and as
     many times `more` as is taken, up to `most` octets. `reads` says how many octets of an answer are read each time.

@@ -2,11 +2,11 @@
 
     python memory.py [--requests 2000000] [--interface asgi wsgi] [--core 1]
 
-Per round of 100 requests: kept connections and new ones, pipelines, GET, HEAD, POST small, large and chunked, heads that
-differ in every name, malformed requests, an application that fails, clients that leave in the middle of a head, a body
-and a response. Four clients, as fast as they get answers; server and clients share one core. Prints the server's PSS
-(all its processes, proc_pid_smaps(5)), each time with the clients paused between two rounds, and writes the table in
-docs/bounds.md. Loopback only.
+Per round of 100 requests: kept connections and new ones, pipelines, GET, HEAD, POST small, large and chunked, heads
+that differ in every name, malformed requests, an application that fails, clients that leave in the middle of a head, a
+body and a response. Four clients, as fast as they get answers; server and clients share one core. Prints the server's
+PSS (all its processes, proc_pid_smaps(5)), each time with the clients paused between two rounds, and writes the table
+in docs/bounds.md. Loopback only.
 """
 
 from __future__ import annotations

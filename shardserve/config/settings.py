@@ -42,6 +42,7 @@ SOCKETS = "Sockets"
 WORKERS = "Workers"
 TIMEOUTS = "Timeouts"
 LIMITS = "Limits"
+WEBSOCKET = "WebSocket"
 LOGGING = "Logging"
 PROXIES = "Proxies"
 DEVELOPMENT = "Development"
@@ -332,6 +333,43 @@ class Config:
         "Largest request body in bytes that is kept on disk for a WSGI application; more is 413. 0 sets no limit.",
         kind=Whole(),
         group=LIMITS,
+    )
+
+    # WebSocket
+
+    ws_max_size: int = option(
+        16 * 1024**2,
+        "Largest WebSocket message in bytes (or 512K, 16M), inflated; for a larger one it is closed with 1009. 0 sets "
+        "no limit.",
+        kind=Size(),
+        group=WEBSOCKET,
+        names=Names(gunicorn=("websocket_max_message_size",)),
+    )
+    ws_ping_interval: float = option(
+        20.0,
+        "How often a WebSocket's client is pinged; 0 never.",
+        kind=Seconds(),
+        group=WEBSOCKET,
+    )
+    ws_ping_timeout: float = option(
+        20.0,
+        "How long a pinged client may be silent before its WebSocket is closed with 1011; 0 for ever.",
+        kind=Seconds(),
+        group=WEBSOCKET,
+    )
+    ws_deflate: bool = option(
+        False,
+        "Compress WebSocket messages (permessage-deflate) with clients that offer it; costs CPU, and about 40 KiB of "
+        "memory for each such connection.",
+        kind=Switch(),
+        group=WEBSOCKET,
+        names=Names(uvicorn=("ws_per_message_deflate",)),
+    )
+    ws_deflate_threshold: int = option(
+        1024,
+        "Messages of fewer bytes (or 1K) are sent without compression.",
+        kind=Size(),
+        group=WEBSOCKET,
     )
 
     # Proxies

@@ -124,6 +124,9 @@ class ChunkedBody:
         self._state = _DATA if self._left else _TRAILER
 
     def _check_trailer(self, line: bytes) -> None:
+        room = self._limits.section - self._trailer_size
+        if b"\n" in line[: room + 1] or b"\r" in line[:room]:  # what _keep would have met first
+            raise ProtocolError(400, "line in a chunked body that does not end in CRLF")
         self._trailer_size += len(line) + 2
         self._trailer_fields += 1
         too_many = self._trailer_fields > self._limits.fields or len(line) > self._limits.field_size

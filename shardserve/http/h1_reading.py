@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.connection import NEVER
-from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, H1Writing
+from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED, H1Writing
 from shardserve.http.pace import BodyPace
-from shardserve.http.request import HEAD_END, PartialHead, read_request
+from shardserve.http.request import HEAD_END, PartialHead, earliest_fault, read_request
 
 if TYPE_CHECKING:
     import asyncio
@@ -103,6 +103,9 @@ class H1Reading(H1Writing):
             self._pump(data)
         elif state == READ:
             self._keep_for_later(data)
+        elif state == UPGRADED:
+            if self._exchange is not None:
+                self._exchange.feed(data)
         elif state != CLOSED:
             self._read_body(data)
 
@@ -171,7 +174,7 @@ class H1Reading(H1Writing):
                 self._resume_soon()
             self._keep_for_later(data)
         except ProtocolError as error:
-            self._refuse(error)
+            self._refuse(earliest_fault(data[: end - 1] if end > 0 else data, self.service.limits) or error)
         finally:
             self._pumping = False
 
@@ -182,7 +185,7 @@ class H1Reading(H1Writing):
             try:
                 partial.look(data, self.service.limits)
             except ProtocolError as error:
-                self._refuse(error)
+                self._refuse(earliest_fault(data, self.service.limits) or error)
                 return
             if self._eof:
                 self._refuse_cut()

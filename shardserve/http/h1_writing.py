@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
-# Where reading stands. READ: the request is complete, its answer is not; what comes now waits in the buffer.
-HEAD, LENGTH, CHUNKED, READ, CLOSED = range(5)
+# Where reading stands. READ: the request is complete, its answer is not; what comes now waits in the buffer. UPGRADED:
+# all that comes is the exchange's.
+HEAD, LENGTH, CHUNKED, READ, CLOSED, UPGRADED = range(6)
 # How the body of the answer is delimited (section 6.3). NOTHING: it must not have one.
-TO_COME, _BY_LENGTH, _BY_CHUNKS, _BY_CLOSE, _NOTHING = range(5)
+TO_COME, _BY_LENGTH, _BY_CHUNKS, BY_CLOSE, _NOTHING = range(5)
 
 _JOIN_MAX = 65536  # octets of a body that are copied to leave with the head in one write
 _CLIENT_GONE = 499  # in the access log, for a client that left before the head; nginx's number
@@ -122,7 +123,7 @@ class H1Writing(Connection):
             self._framing = _BY_CHUNKS
             return _CHUNKED_LINE
         else:
-            self._framing = _BY_CLOSE
+            self._framing = BY_CLOSE
             self._keep = False
         return b"" if length is None else b"\r\ncontent-length: %d" % length
 
@@ -154,7 +155,7 @@ class H1Writing(Connection):
             if not more and self._unsent:
                 self._complain("is shorter than its Content-Length; the connection was closed")
                 self._keep = False
-        elif self._framing == _BY_CLOSE and body:
+        elif self._framing == BY_CLOSE and body:
             self._sent += len(body)
             transport.write(body)
         if not more:
@@ -181,7 +182,7 @@ class H1Writing(Connection):
         if exchange is self._exchange:
             self._record()
             self._exchange = None
-            if self._framing == _BY_CLOSE:
+            if self._framing == BY_CLOSE:
                 self.transport.abort()  # a proper close is what would make it look whole
             else:
                 self._end()
@@ -218,8 +219,9 @@ class H1Writing(Connection):
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
-            octets = b"".join(encode_fields(status_line(error.status), _PLAIN_TEXT)[0])
-            own = b"\r\ncontent-length: %d" % len(body) + _CLOSE_LINE + self.service.date + HEAD_END
+            octets = b"".join(encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers))[0])
+            close = _CLOSE_LINE + (b", upgrade" if error.status == 426 else b"")  # RFC 9110 section 7.8
+            own = b"\r\ncontent-length: %d" % len(body) + close + self.service.date + HEAD_END
             if self._request is not None and self._request.method == "HEAD":
                 body = b""
             self._sent = len(body)
@@ -228,7 +230,7 @@ class H1Writing(Connection):
         if not begun or cut:  # else it was recorded when its answer was complete
             self._record()
         self._lose_exchange()
-        if cut and self._framing == _BY_CLOSE:
+        if cut and self._framing == BY_CLOSE:
             self.transport.abort()  # a proper close is what would make it look whole
         else:
             self._end()

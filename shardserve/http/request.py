@@ -6,7 +6,9 @@ A head comes in as octets and leaves as a Request or as a ProtocolError. Referen
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,20 +35,29 @@ _VERSION = re.compile(rb"HTTP/(\d)\.\d")
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 # Section 3.2. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
 _TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
-_CODING = re.compile(rb"\r\ntransfer-encoding:([^\r\n]*)", re.IGNORECASE)  # a lazy part would cost the value's square
+_CODING = re.compile(rb"\r\ntransfer-encoding:([\t -~\x80-\xff]*)(?=\r\n(?![ \t]))", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
+# RFC 3986 section 3.2.2; nothing at all is a host too (RFC 9110 section 7.2), a port alone is none.
 _HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[!$&'()*+,;=:\-._~0-9A-Za-z]+\]|(?:[!$&'()*+,;=\-._~0-9A-Za-z]|%[0-9A-Fa-f]{2})*)"
-    rb"(?::\d{0,5})?"
+    rb"(?:(?:\[([0-9A-Fa-f:.]+)\]|\[v[0-9A-Fa-f]+\.[!$&'()*+,;=:\-._~0-9A-Za-z]+\]"
+    rb"|(?:[!$&'()*+,;=\-._~0-9A-Za-z]|%[0-9A-Fa-f]{2})+)(?::\d{0,5})?)?"
 )
+_USERINFO = re.compile(rb"(?:[!$&'()*+,;=:\-._~0-9A-Za-z]|%[0-9A-Fa-f]{2})*")
+# "identity" changes nothing (RFC 2616 section 3.6.2), so that it leaves the one framing there is.
+_CHUNKED = re.compile(rb"(?:identity[ \t]*,[ \t]*)?chunked", re.IGNORECASE)
 _KNOWN_HOSTS: set[bytes] = set()  # that have been found well-formed
 _KNOWN_HOSTS_MAX = 256
-_SINGULAR = (b"host", b"content-length", b"transfer-encoding", b"expect")  # fields that must not be repeated
-SPECIAL = frozenset((*_SINGULAR, b"connection", b"x-forwarded-for", b"x-forwarded-proto"))  # that mean something to us
+_SINGULAR = (b"host", b"content-length", b"transfer-encoding")  # fields that must not be repeated
+# That mean something to us.
+SPECIAL = frozenset((*_SINGULAR, b"connection", b"expect", b"x-forwarded-for", b"x-forwarded-proto"))
 _SLASH, _UNDERSCORE = b"/_"
-# A browser's and a balancer's Connection values -> (says close, says keep-alive), so that they are not split each time.
-_CONNECTION = {b"keep-alive": (False, True), b"Keep-Alive": (False, True), b"close": (True, False)}
+# A browser's and a balancer's Connection values -> (close, keep-alive, upgrade), so that they are not split each time.
+_CONNECTION = {
+    b"keep-alive": (False, True, False),
+    b"Keep-Alive": (False, True, False),
+    b"close": (True, False, False),
+}
 
 
 Field = tuple[bytes, bytes]  # name in lower case, value
@@ -87,6 +98,7 @@ class Request:
         "path",
         "query",
         "special",
+        "upgrade",
         "version",
     )
 
@@ -101,6 +113,13 @@ class Request:
     forwarded: bool  # some X-Forwarded- field is there
     special: list[Field]  # those of `headers` whose names are SPECIAL
     ambiguous: bool  # some name has an underscore
+    upgrade: bool  # Connection names Upgrade (RFC 9110 section 7.8)
+
+    def restart(self) -> None:
+        """Forget the fields: a parser is about to hand them over, perhaps not for the first time."""
+        self.headers = []
+        self.special = []
+        self.ambiguous = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take the next field from a parser: the name in any case, the value perhaps with white space behind it."""
@@ -171,6 +190,22 @@ class PartialHead:
                 raise ProtocolError(431, "header field too large")
 
 
+def earliest_fault(data: bytes, limits: Limits) -> ProtocolError | None:
+    """What PartialHead would have refused first, had the octets come one by one; None: nothing.
+
+    So a head with several faults gets one answer however it is cut. (What has a refused beginning is refused itself.)
+    """
+
+    def fault(end: int) -> ProtocolError | None:
+        try:
+            PartialHead().look(data[:end], limits)
+        except ProtocolError as error:
+            return error
+        return None
+
+    return fault(bisect_left(range(len(data) + 1), True, lo=1, key=lambda end: fault(end) is not None))
+
+
 def _check_method(line: bytes) -> None:
     """Refuse a request line, or the beginning of one, that starts with no method we know. Raises ProtocolError.
 
@@ -199,17 +234,15 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     lines = head.split(CRLF)
     request = Request()
     authority = _read_line(request, lines[0])
-    headers: list[Field] = []
-    request.headers = headers
-    request.special = []
-    request.ambiguous = False
+    request.restart()
     try:
         parser.parse(lines[1:-2], request)  # behind the last field: the empty line, and nothing
     except ProtocolError as error:
         raise _judge_coding(head) or error from None
-    if len(headers) > limits.fields:
+    count = len(request.headers)
+    if count > limits.fields:
         raise ProtocolError(431, "too many header fields")
-    if len(headers) != len(lines) - 3:
+    if count != len(lines) - 3:
         raise ProtocolError(400, "folded field")  # section 5.2
     if request.ambiguous:
         # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
@@ -223,7 +256,7 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
 def _judge_coding(head: bytes) -> ProtocolError | None:
     """The answer to a coding other than "chunked". Some parsers refuse it before we see it, others hand it over."""
     codings = _CODING.findall(head)
-    if len(codings) == 1 and codings[0].strip(b" \t").lower() != b"chunked" and not _LENGTH.search(head):
+    if len(codings) == 1 and not _CHUNKED.fullmatch(codings[0].strip(b" \t")) and not _LENGTH.search(head):
         return ProtocolError(501, "transfer coding not implemented")
     return None
 
@@ -276,7 +309,7 @@ def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, byte
     if target == b"*" and method == "OPTIONS":
         return None, target
     found = _ABSOLUTE.fullmatch(target)
-    if found is None or b"@" in found[1]:  # no userinfo: RFC 9110 section 4.2.4
+    if found is None:
         raise ProtocolError(400, "malformed request target")
     rest = found[2] or b"/"
     return found[1], rest if rest.startswith(b"/") else b"/" + rest
@@ -295,7 +328,7 @@ def _read_framing(request: Request, authority: bytes | None, head: bytes) -> Non
         if request.version == "1.1":
             raise ProtocolError(400, "no Host")
     elif host not in _KNOWN_HOSTS:
-        if _HOST.fullmatch(host) is None:
+        if not _is_host(host):
             raise ProtocolError(400, "malformed Host")
         if len(_KNOWN_HOSTS) < _KNOWN_HOSTS_MAX:
             _KNOWN_HOSTS.add(host)
@@ -304,8 +337,9 @@ def _read_framing(request: Request, authority: bytes | None, head: bytes) -> Non
     connection = found.get(b"connection")
     if connection is None:
         request.keep_alive = request.version == "1.1"
+        request.upgrade = False
     else:
-        closes, keeps = _CONNECTION.get(connection) or _connection_options(connection)
+        closes, keeps, request.upgrade = _CONNECTION.get(connection) or _read_connection(connection)
         request.keep_alive = not closes and (keeps or request.version == "1.1")
     request.length = 0
     request.expect_continue = request.forwarded = False
@@ -319,19 +353,19 @@ def _read_rare(request: Request, found: dict[bytes, bytes]) -> None:
     if b"content-length" in found or b"transfer-encoding" in found:
         request.length = _body_length(request, found.get(b"content-length"), found.get(b"transfer-encoding"))
     if b"expect" in found and request.version == "1.1":
-        if found[b"expect"].lower() != b"100-continue":
-            raise ProtocolError(417, "unknown expectation")
-        request.expect_continue = request.length != 0
+        # RFC 9110 section 10.1.1: 417 for what else may be expected is only allowed; we read over it, as others do.
+        request.expect_continue = request.length != 0 and b"100-continue" in _members(found[b"expect"])
 
 
 def _join_repeated(special: list[Field], found: dict[bytes, bytes]) -> None:
-    """Some name is there more than once: refuse it where that makes the framing unsure, join Connection's values."""
+    """Some name is there more than once: refuse it where that makes the framing unsure, join the values of lists."""
     names = [name for name, _ in special]
     for name in _SINGULAR:
         if names.count(name) > 1:
             raise ProtocolError(400, f"more than one {name.decode().title()}")
-    if b"connection" in found:
-        found[b"connection"] = b",".join(value for name, value in special if name == b"connection")
+    for name in (b"connection", b"expect"):
+        if name in found:
+            found[name] = b",".join(value for key, value in special if key == name)
 
 
 def _body_length(request: Request, length: bytes | None, coding: bytes | None) -> int | None:
@@ -349,13 +383,32 @@ def _body_length(request: Request, length: bytes | None, coding: bytes | None) -
     return int(length)
 
 
-def _connection_options(connection: bytes) -> tuple[bool, bool]:
-    options = [option.strip(b" \t") for option in connection.lower().split(b",")]
-    return b"close" in options, b"keep-alive" in options
+def _read_connection(value: bytes) -> tuple[bool, bool, bool]:
+    options = _members(value)
+    return b"close" in options, b"keep-alive" in options, b"upgrade" in options
+
+
+def _members(value: bytes) -> list[bytes]:
+    """The members of a list (RFC 9110 section 5.6.1) of words that mean the same in any case."""
+    return [member.strip(b" \t") for member in value.lower().split(b",")]
+
+
+def _is_host(value: bytes) -> bool:
+    found = _HOST.fullmatch(value)
+    if found is None:
+        return False
+    try:
+        return found[1] is None or bool(ipaddress.IPv6Address(found[1].decode()))
+    except ValueError:
+        return False
 
 
 def _replace_host(request: Request, authority: bytes) -> None:
     """Section 3.2.2: the authority of an absolute-form target replaces the Host field."""
-    if _HOST.fullmatch(authority) is None:
+    userinfo, at, host = authority.rpartition(b"@")
+    if not _is_host(host) or not _USERINFO.fullmatch(userinfo):
         raise ProtocolError(400, "malformed request target")
-    request.headers = [(b"host", authority), *(field for field in request.headers if field[0] != b"host")]
+    if at and request.field(b"host") != host:
+        # RFC 9110 section 4.2.4: an error, because it deceives about the host; not where the Host field tells it, too.
+        raise ProtocolError(400, "request target with user information")
+    request.headers = [(b"host", host), *(field for field in request.headers if field[0] != b"host")]

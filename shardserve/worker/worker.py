@@ -14,12 +14,14 @@ from shardserve.gateway.lifespan import Lifespan
 from shardserve.gateway.limited import LimitedAsgiGateway
 from shardserve.gateway.target import TrustedProxies
 from shardserve.gateway.threads import ThreadPool
+from shardserve.gateway.websocket import websocket_opener
 from shardserve.gateway.wsgi import WsgiGateway
 from shardserve.http.access import AccessLog, open_sink
 from shardserve.http.lifetime import Lifetime
 from shardserve.http.parsers import make_parser
 from shardserve.http.request import Limits
 from shardserve.http.service import Service, Timeouts
+from shardserve.http.websocket import WebSocketSettings
 from shardserve.logs import Sink, log
 from shardserve.net.board import Word, WorkerState
 from shardserve.worker.forks import has_children
@@ -71,7 +73,14 @@ class Worker:
             extra: dict[str, Any] = {f"shardserve.{key}": value for key, value in identity.items()}
             gateway = WsgiGateway(loaded.app, self._pool, proxies, config.root_path, extra, patience)
         else:
-            settings = (loaded.app, make_spawn(loop), proxies, config.root_path, {"shardserve": identity})
+            settings = (
+                loaded.app,
+                make_spawn(loop),
+                proxies,
+                config.root_path,
+                {"shardserve": identity},
+                websocket_opener(_websockets(config)),
+            )
             gateway = LimitedAsgiGateway(limit, patience, *settings) if limit else AsgiGateway(*settings)
             self._lifespan = Lifespan(loaded.app, config.lifespan, gateway.state)
         self._access = None
@@ -211,6 +220,16 @@ def _lifetime(config: Config) -> Lifetime | None:
     if config.max_connection_requests or config.max_connection_age:
         return Lifetime(config.max_connection_requests, config.max_connection_age)
     return None
+
+
+def _websockets(config: Config) -> WebSocketSettings:
+    return WebSocketSettings(
+        max_size=config.ws_max_size,
+        ping_interval=config.ws_ping_interval,
+        ping_timeout=config.ws_ping_timeout,
+        deflate=config.ws_deflate,
+        deflate_threshold=config.ws_deflate_threshold,
+    )
 
 
 def _timeouts(config: Config) -> Timeouts:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # What h11 lets through: some control characters in values (RFC 9110 section 5.5), lines that end in LF alone.
 _LENIENT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n)")
+# A coding that is none; h11 refuses all but "chunked" alone, and what is allowed is not for a parser to say.
+_IDENTITY = re.compile(rb"(\r\ntransfer-encoding:[ \t]*)identity[ \t]*,[ \t]*(?=chunked[ \t]*\r\n)", re.IGNORECASE)
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):([^\r\n]*)", re.IGNORECASE)
 
 _LINE = b"GET / HTTP/1.0"  # any that asks for no Host: the true one has been judged
@@ -32,7 +34,7 @@ class H11Parser:
             raise ProtocolError(400, "control character in a field, or a line that does not end in CRLF")
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
         try:
-            connection.receive_data(head)
+            connection.receive_data(_IDENTITY.sub(rb"\1", head))
             event = connection.next_event()
         except h11.RemoteProtocolError as error:
             log.debug("h11 refused a head: %s", error)
