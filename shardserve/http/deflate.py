@@ -6,6 +6,7 @@ Here is what it leaves to us: which messages are worth it, and that no message i
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 from websockets.exceptions import InvalidHeader, NegotiationError, PayloadTooBig, ProtocolError
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
@@ -15,6 +16,11 @@ from websockets.headers import build_extension, parse_extension
 from shardserve.errors import FrameError
 from shardserve.http.frames import TOO_BIG, WRONG
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from websockets.typing import ExtensionHeader
+
 # Windows of 4 KiB instead of 32, and little memory for the compressor: about 40 KiB a connection instead of 300, for an
 # answer that is a few per cent longer.
 _OFFER = ServerPerMessageDeflateFactory(
@@ -22,21 +28,22 @@ _OFFER = ServerPerMessageDeflateFactory(
 )
 
 
-def negotiate(field: str) -> tuple[str, PerMessageDeflate] | None:
-    """Choose from the client's Sec-WebSocket-Extensions: the answer's field, and the extension; None if nothing fits.
-
-    Raises ValueError if the field is malformed.
-    """
+def read_offers(field: str) -> list[ExtensionHeader]:
+    """What a client offers in Sec-WebSocket-Extensions. Raises ValueError if that is malformed."""
     try:
-        offers = parse_extension(field)
+        return parse_extension(field) if field else []
     except InvalidHeader as error:
         raise ValueError(str(error)) from None
+
+
+def agree(offers: Iterable[ExtensionHeader]) -> tuple[str, PerMessageDeflate] | None:
+    """Take the first offer that we can: the field of the answer, and the extension; None if there is none."""
     for name, parameters in offers:
         if name == _OFFER.name:
             try:
                 agreed, extension = _OFFER.process_request_params(parameters, ())
             except NegotiationError:
-                continue  # the next offer may be one that we can take
+                continue
             return build_extension([(name, agreed)]), extension
     return None
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from websockets.extensions.permessage_deflate import PerMessageDeflate
+    from websockets.typing import ExtensionHeader
 
     from shardserve.http.request import Request
 
@@ -32,11 +33,11 @@ _PROTOCOL = b"sec-websocket-protocol"
 class Handshake:
     """A good one. `subprotocols` are those that the client offers, the best first."""
 
-    __slots__ = ("_extensions", "_key", "subprotocols")
+    __slots__ = ("_key", "_offers", "subprotocols")
 
-    def __init__(self, key: bytes, subprotocols: list[str], extensions: str) -> None:
+    def __init__(self, key: bytes, subprotocols: list[str], offers: list[ExtensionHeader]) -> None:
         self._key = key
-        self._extensions = extensions
+        self._offers = offers  # of extensions
         self.subprotocols = subprotocols
 
     def answer(
@@ -50,7 +51,7 @@ class Handshake:
         fields = [(b"sec-websocket-accept", accept)]
         if subprotocol is not None:
             fields.append((_PROTOCOL, subprotocol.encode("ascii")))
-        agreed = deflate.negotiate(self._extensions) if compress and self._extensions else None
+        agreed = deflate.agree(self._offers) if compress else None
         if agreed is not None:
             fields.append((b"sec-websocket-extensions", agreed[0].encode()))
         for name, value in headers:
@@ -80,12 +81,11 @@ def read_handshake(request: Request) -> Handshake | None:
     subprotocols = _items(request, _PROTOCOL)
     if len(set(subprotocols)) != len(subprotocols) or not all(map(TOKEN_PATTERN.fullmatch, subprotocols)):
         raise ProtocolError(400, "Sec-WebSocket-Protocol is not a list of different tokens")
-    extensions = b", ".join(_values(request, b"sec-websocket-extensions")).decode("latin-1")
     try:
-        deflate.negotiate(extensions or "none")
+        offers = deflate.read_offers(b", ".join(_values(request, b"sec-websocket-extensions")).decode("latin-1"))
     except ValueError:
         raise ProtocolError(400, "malformed Sec-WebSocket-Extensions") from None
-    return Handshake(keys[0], [name.decode() for name in subprotocols], extensions)
+    return Handshake(keys[0], [name.decode() for name in subprotocols], offers)
 
 
 def _values(request: Request, name: bytes) -> list[bytes]:

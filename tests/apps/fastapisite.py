@@ -9,7 +9,17 @@ import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request, UploadFile
+from fastapi import (
+    BackgroundTasks,
+    Depends,
+    FastAPI,
+    Header,
+    HTTPException,
+    Request,
+    UploadFile,
+    WebSocket,
+    WebSocketException,
+)
 from fastapi.responses import StreamingResponse
 from gates import pass_gate
 from pydantic import BaseModel, Field
@@ -143,6 +153,21 @@ async def idle() -> StreamingResponse:
             print("idle: closed", flush=True)
 
     return StreamingResponse(events(), media_type="text/event-stream")
+
+
+def known(token: Annotated[str, Header()] = "") -> str:
+    if token != "secret":
+        raise WebSocketException(4003, "unknown")
+    return token
+
+
+@app.websocket("/socket/{room}")
+async def socket(websocket: WebSocket, room: int, token: Annotated[str, Depends(known)]) -> None:
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        if text == "leave":
+            raise WebSocketException(4004, "left")
+        await websocket.send_text(f"{room}: {text}")
 
 
 @app.get("/crash")

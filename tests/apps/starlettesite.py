@@ -13,7 +13,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -88,6 +89,20 @@ async def stamp(request: Request, call_next: Any) -> Response:
     return response
 
 
+async def socket(websocket: WebSocket) -> None:
+    """Echoes; refuses who does not say who they are."""
+    if "name" not in websocket.query_params:
+        await websocket.send_denial_response(JSONResponse({"error": "who are you?"}, status_code=401))
+        return
+    await websocket.accept("json", headers=[(b"x-name", websocket.query_params["name"].encode())])
+    websocket.state.seen.append("socket")
+    try:
+        while True:
+            await websocket.send_json({"got": await websocket.receive_json()})
+    except WebSocketDisconnect as left:
+        print(f"socket: left with {left.code} {left.reason}", flush=True)
+
+
 app = Starlette(
     lifespan=lifespan,
     routes=[
@@ -96,6 +111,7 @@ app = Starlette(
         Route("/runtime", runtime),
         Route("/file", file),
         Route("/old", old),
+        WebSocketRoute("/socket", socket),
         Route("/new/", new, name="new"),
         Route("/echo", echo, methods=["POST"]),
         # The same behind a middleware that wraps receive and send, and behind one that compresses.

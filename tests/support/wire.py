@@ -21,10 +21,12 @@ from shardserve.gateway.asgi import AsgiGateway
 from shardserve.gateway.limited import LimitedAsgiGateway
 from shardserve.gateway.target import TrustedProxies
 from shardserve.gateway.threads import ThreadPool
+from shardserve.gateway.websocket import websocket_opener
 from shardserve.gateway.wsgi import WsgiGateway
 from shardserve.http.h1 import H1Connection
 from shardserve.http.parsers import make_parser
 from shardserve.http.service import Service, Timeouts
+from shardserve.http.websocket import WebSocketSettings
 from shardserve.net.board import Board
 from shardserve.worker.loop import make_spawn
 
@@ -76,6 +78,7 @@ class MemoryTransport(asyncio.Transport):
         self._context = contextvars.copy_context()
         self._client_reads = True
         self._asked_to_pause = False
+        self._high_water = self.HIGH_WATER
         self._closing = False
         self.reading = True
         self.sent = bytearray()  # what the client has got
@@ -144,9 +147,16 @@ class MemoryTransport(asyncio.Transport):
             self.sent += data
             return
         self.unread += data
-        if len(self.unread) > self.HIGH_WATER and not self._asked_to_pause:
+        self._ask_to_pause()
+
+    def _ask_to_pause(self) -> None:
+        if len(self.unread) > self._high_water and not self._asked_to_pause:
             self._asked_to_pause = True
             self._protocol.pause_writing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high_water = self.HIGH_WATER if high is None else high
+        self._ask_to_pause()
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:
         self.write(b"".join(list_of_data))
@@ -316,12 +326,14 @@ class Driver:
         proxies: Sequence[str] = (),
         limit: int = 0,
         patience: float = 0.0,
+        websockets: WebSocketSettings | None = None,
         **settings: Any,
     ) -> Driver:
         """Drive an ASGI application; `limit` and `patience` are those of turns."""
+        opener = websocket_opener(websockets or WebSocketSettings())
 
         def make(loop: asyncio.AbstractEventLoop) -> AsgiGateway:
-            given = (app, make_spawn(loop), TrustedProxies(proxies), root_path, {"test": {}})
+            given = (app, make_spawn(loop), TrustedProxies(proxies), root_path, {"test": {}}, opener)
             return LimitedAsgiGateway(limit, patience, *given) if limit else AsgiGateway(*given)
 
         return cls(make, parser, **settings)

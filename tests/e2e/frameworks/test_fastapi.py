@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from support.frameworks import COMBINATIONS, Payload, Peak, check_streaming, curl, meet_all_workers
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Close
+from websockets.sync.client import connect
 
 if TYPE_CHECKING:
     from support.frameworks import Browse, Launch
@@ -115,3 +118,17 @@ def test_a_failure_is_500_with_its_traceback_in_the_log(
     server.wait_for("ValueError: crash on purpose")
     assert server.log.count("Traceback (most recent call last)") == 1
     assert client.get("/hello").status_code == 200
+
+
+def test_a_websocket_with_dependencies(fastapi: Server) -> None:
+    url = fastapi.url("/socket/7").replace("http:", "ws:")
+    with connect(url, additional_headers={"token": "secret"}) as client:
+        client.send("hello")
+        assert client.recv(10) == "7: hello"
+        client.send("leave")
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(10)
+        assert closed.value.rcvd == Close(4004, "left")
+    with pytest.raises(InvalidStatus) as refused:
+        connect(url, additional_headers={"token": "guess"})
+    assert refused.value.response.status_code == 403

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from support.frameworks import COMBINATIONS, Payload, check_streaming, curl, meet_all_workers
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 if TYPE_CHECKING:
     from support.frameworks import Browse, Launch
@@ -129,3 +131,20 @@ def test_a_compressed_response(starlette: Server, browse: Browse) -> None:
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.text == "shard " * 10_000
     assert int(answer.headers["content-length"]) < 1_000
+
+
+def test_a_websocket(starlette: Server) -> None:
+    url = starlette.url("/socket").replace("http:", "ws:")
+    with pytest.raises(InvalidStatus) as refused:
+        connect(url)
+    assert refused.value.response.status_code == 401
+    assert b"who are you?" in refused.value.response.body
+    with connect(f"{url}?name=me", subprotocols=["xml", "json"]) as client:
+        assert (client.subprotocol, client.response.headers["x-name"]) == ("json", "me")  # type: ignore[union-attr]
+        client.send('{"a": 1}')
+        assert client.recv(10) == '{"got":{"a":1}}'
+        client.close(1001, "away")
+    starlette.wait_for("socket: left with 1001 away")
+    with pytest.raises(InvalidStatus) as refused:
+        connect(starlette.url("/none").replace("http:", "ws:"))
+    assert refused.value.response.status_code == 403
