@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import socket
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -77,9 +78,12 @@ class TestWorkerConnections:
     ) -> None:
         options = ("--workers", "2", "--worker-connections", "4", "--steering", steering)
         server = serve("probe:asgi", *options)
-        for _ in range(3):  # a table draws: once might be luck
+        exact = "steering: ebpf" in server.log
+        for _ in range(3 if exact else 1):
             held = []
             for _ in range(8):
+                if not exact:
+                    time.sleep(0.25)  # the table is aimed at most once a millisecond, and made sure of every 0.1 s
                 held.append(connect(server, GET))
                 assert status(held[-1]) == 200
             late = connect(server, GET)
