@@ -4,7 +4,7 @@ TESTS  ?= tests
 FUZZ_SECONDS ?= 3600
 RUN    := $(VENV)/bin
 
-.PHONY: serve test suite sharding fuzz check format docs bench clean
+.PHONY: serve test suite sharding fuzz check format docs bench attacks soak clean
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -57,6 +57,12 @@ $(VENV)/.tests: $(VENV)/.installed
 
 bench: $(VENV)-bench/.installed      ## compare with other servers (needs wrk): table in benchmarks/README.md
 	$(VENV)-bench/bin/python benchmarks/bench.py $(BENCH)
+
+attacks: $(VENV)/.installed          ## what slow, hostile and flooding clients do (needs wrk): tables in docs/bounds.md
+	$(RUN)/python benchmarks/attacks.py $(ATTACKS)
+
+soak: $(VENV)/.installed             ## memory over two million requests (15 minutes): table in docs/bounds.md
+	$(RUN)/python benchmarks/memory.py $(SOAK)
 
 $(VENV)-bench/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-bench

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 HELLO = b"Hello, world!"
@@ -33,7 +35,7 @@ async def mixed_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
         size, more = 0, True
         while more:
             message = await receive()
-            size += len(message.get("body", b""))
+            size += len(message.pop("body", b""))  # else this frame would keep it
             more = message.get("more_body", False)
         body = b"%d" % size
     elif scope["path"] == "/large":
@@ -51,3 +53,29 @@ def mixed_wsgi(environ: dict[str, Any], start_response: Any) -> Any:
     body = b"%d" % len(environ["wsgi.input"].read()) if path == "/echo" else HELLO
     start_response("200 OK", [("Content-Type", "text/plain")])
     return (_BLOCK for _ in range(16)) if path == "/large" else [body]
+
+
+# For overload.py: what a pool of four database connections allows, 200 requests a second.
+
+_POOL = asyncio.Semaphore(4)
+_QUERY = 0.02  # seconds
+
+
+async def pooled_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async with _POOL:
+        await asyncio.sleep(_QUERY)
+    await asgi(scope, receive, send)
+
+
+async def busy_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """5 ms of the CPU, as much of it as the machine gives."""
+    if scope["type"] == "http":
+        end = time.thread_time() + 0.005
+        while time.thread_time() < end:
+            pass
+    await asgi(scope, receive, send)
+
+
+def pooled_wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    time.sleep(_QUERY)
+    return wsgi(environ, start_response)

@@ -5,7 +5,8 @@
 Per round of 100 requests: kept connections and new ones, pipelines, GET, HEAD, POST small, large and chunked, heads
 that differ in every name, malformed requests, an application that fails, clients that leave in the middle of a head, a
 body and a response. Four clients, as fast as they get answers; server and clients share one core. Prints the server's
-PSS (all its processes, proc_pid_smaps(5)) as it goes, writes the table in docs/bounds.md. Loopback only.
+PSS (all its processes, proc_pid_smaps(5)), each time with the clients paused between two rounds, and writes the table
+in docs/bounds.md. Loopback only.
 """
 
 from __future__ import annotations
@@ -156,11 +157,16 @@ def soak(interface: str, requests: int, core: int) -> list[tuple[int, int]]:
     clients = [Client(port, number) for number in range(CLIENTS)]
     failed: list[BaseException] = []
     enough = threading.Event()
+    pause = threading.Event()
+    barrier = threading.Barrier(CLIENTS + 1)
 
     def work(client: Client) -> None:
         try:
             while not enough.is_set():
                 client.round()
+                if pause.is_set():
+                    barrier.wait(60)  # all stand still
+                    barrier.wait(60)  # the look is over
         except BaseException as error:  # shown by the main thread
             failed.append(error)
 
@@ -176,8 +182,12 @@ def soak(interface: str, requests: int, core: int) -> list[tuple[int, int]]:
                 time.sleep(0.05)
             if failed:
                 raise failed[0]
+            pause.set()
+            barrier.wait(60)
             looks.append((sent, pss(process.pid)))
             print(f"{interface}: {sent:>9,} requests, PSS {looks[-1][1] / 1e6:.2f} MB", flush=True)
+            pause.clear()
+            barrier.wait(60)
     finally:
         enough.set()
         for thread in threads:

@@ -286,7 +286,8 @@ class Config:
     )
     queue_timeout: float = option(
         0.5,
-        "How long a request may wait for its turn under limit-concurrency; then 503. 0 lets it wait.",
+        "How long a request may wait for its turn under limit-concurrency, and a fifth of it where requests have been "
+        "waiting for all of that time; then 503. 0 lets it wait.",
         kind=Seconds(),
         group=LIMITS,
     )

@@ -12,7 +12,7 @@ from shardserve.gateway.asgi import HELD_MAX, AsgiExchange, AsgiGateway
 from shardserve.gateway.turns import Turns, answer_overload
 
 if TYPE_CHECKING:
-    from shardserve.http.exchange import Give, Wire
+    from shardserve.http.exchange import Exchange, Give, Wire
     from shardserve.http.request import Request
 
 
@@ -24,8 +24,10 @@ class LimitedAsgiGateway(AsgiGateway):
         super().__init__(*args)
         self.turns: Turns[LimitedAsgiExchange] = Turns(limit, self.begin_next, patience)
 
-    def open(self, wire: Wire, request: Request) -> AsgiExchange:
-        """Open the exchange for a request."""
+    def open(self, wire: Wire, request: Request) -> Exchange:
+        """See AsgiGateway.open. A WebSocket lasts as long as its connection, and is not counted."""
+        if request.upgrade and self.open_websocket is not None:
+            return self.open_websocket(self, wire, request) or LimitedAsgiExchange(wire, request, self)
         return LimitedAsgiExchange(wire, request, self)
 
     def begin_next(self) -> None:

@@ -1,7 +1,8 @@
 """Whose turn it is: a worker executes so many requests at once, what is beyond waits in order of arrival.
 
 Where that is asked for (--limit-concurrency), what has waited too long is answered 503 instead of being executed for a
-client that has given up (docs/decisions/0012-overload.md).
+client that has given up. As in CoDel, too long depends on whether the queue is a burst or does not go away
+(docs/decisions/0012-overload.md).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 X = TypeVar("X", bound="Turn")
 
+_STANDING_SHARE = 0.2  # of the patience is what a request has in a queue that has stood for longer than the patience
 _LOOK_LEAST = 0.005  # seconds between looks at what has waited too long
 _OVERLOADED = ((b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1"))
 
@@ -47,6 +49,7 @@ class Turns(Generic[X]):
         self._wake = wake
         self._calls = 0  # that are executed or wait
         self._waiting: OrderedDict[X, float] = OrderedDict()  # since when, where patience is limited
+        self._standing = 0.0  # since when something has waited all the time
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -60,7 +63,12 @@ class Turns(Generic[X]):
         give = service.give_idle
         if self._calls >= self.size and give is not None and not exchange.wire.moved and exchange.pass_on(give):
             return
-        self._waiting[exchange] = service.loop.time() if self.patience else 0.0
+        now = 0.0
+        if self.patience:
+            now = service.loop.time()
+            if self._calls <= self.size:
+                self._standing = now  # nothing has waited until now
+        self._waiting[exchange] = now
         self._count(exchange, 1)
         self._wake()
         if self._calls > self.size and self.patience and self._timer is None:
@@ -121,7 +129,7 @@ class Turns(Generic[X]):
         self._timer = None
         now = service.loop.time()
         for exchange, since in list(self._waiting.items()):
-            left = since + self.patience - now
+            left = since + self._allowed(now) - now
             if left > 0:
                 self._timer = service.loop.call_later(
                     max(left, _LOOK_LEAST), self._look, service, context=service.context
@@ -130,6 +138,14 @@ class Turns(Generic[X]):
             if self.drop(exchange):  # else a thread has just taken it
                 service.shed += 1
                 exchange.shed()
+
+    def _allowed(self, now: float) -> float:
+        """How long the oldest may wait, in seconds.
+
+        The last one may as long as in a burst: without it a turn that becomes free would find nothing to do.
+        """
+        standing = now - self._standing > self.patience and len(self._waiting) > 1
+        return self.patience * _STANDING_SHARE if standing else self.patience
 
 
 def answer_overload(exchange: Exchange) -> None:

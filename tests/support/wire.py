@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from unittest.mock import patch
 
 from shardserve.gateway.asgi import AsgiGateway
+from shardserve.gateway.limited import LimitedAsgiGateway
 from shardserve.gateway.target import TrustedProxies
 from shardserve.gateway.threads import ThreadPool
 from shardserve.gateway.websocket import websocket_opener
@@ -323,14 +324,17 @@ class Driver:
         *,
         root_path: str = "",
         proxies: Sequence[str] = (),
+        limit: int = 0,
+        patience: float = 0.0,
         websockets: WebSocketSettings | None = None,
         **settings: Any,
     ) -> Driver:
-        """Drive an ASGI application."""
+        """Drive an ASGI application; `limit` and `patience` are those of turns."""
         opener = websocket_opener(websockets or WebSocketSettings())
 
         def make(loop: asyncio.AbstractEventLoop) -> AsgiGateway:
-            return AsgiGateway(app, make_spawn(loop), TrustedProxies(proxies), root_path, {"test": {}}, opener)
+            given = (app, make_spawn(loop), TrustedProxies(proxies), root_path, {"test": {}}, opener)
+            return LimitedAsgiGateway(limit, patience, *given) if limit else AsgiGateway(*given)
 
         return cls(make, parser, **settings)
 
@@ -343,12 +347,14 @@ class Driver:
         threads: int = 1,
         root_path: str = "",
         proxies: Sequence[str] = (),
+        patience: float = 0.0,
         **settings: Any,
     ) -> Driver:
         """Drive a WSGI application."""
 
         def make(_: asyncio.AbstractEventLoop) -> WsgiGateway:
-            return WsgiGateway(app, ThreadPool(threads), TrustedProxies(proxies), root_path, {"test.extra": "here"})
+            extra = {"test.extra": "here"}
+            return WsgiGateway(app, ThreadPool(threads), TrustedProxies(proxies), root_path, extra, patience)
 
         return cls(make, parser, **settings)
 

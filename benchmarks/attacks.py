@@ -1,0 +1,402 @@
+"""What slow, hostile and flooding clients do to a server, and to a normal client beside them: for docs/bounds.md.
+
+    python attacks.py [--seconds 2] [--only WORD ...]
+
+One shardserve (ASGI, one worker, all settings at their defaults) on CPU 0; attackers and the normal client (wrk, 16
+kept connections, plain GET) on CPU 1. For each attack: the normal client alone, beside the attack twice, alone again.
+What it kept is requests per CPU second of the server beside the attack, relative to alone. Before that, one client of
+each slow kind is watched until the server lets it go: two minutes. Loopback only; everything is bounded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import resource
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from bench import BIN, HERE, cpu_seconds, free_port, wait_for
+from memory import pss
+
+BOUNDS = HERE.parent / "docs" / "bounds.md"
+CORE = max(os.sched_getaffinity(0))
+MANY = 2000
+
+HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+GET = HEAD + b"\r\n"
+CHUNKED = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+POST = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+LARGE = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
+SPACES = HEAD + (b"Transfer-Encoding: a" + b" " * 8000 + b"b\r\n") * 7 + b"X: \x01\r\n\r\n"
+
+
+@dataclass
+class Attack:
+    """`number` connections are kept that have sent `first`, and send `more` each `every` seconds, one after another.
+
+    One that is closed is opened again; with `rate`, instead, so many are opened a second, and each sends `first` and as
+    many times `more` as is taken, up to `most` octets. `reads` says how many octets of an answer are read each time.
+    """
+
+    name: str
+    what: str
+    first: bytes
+    more: bytes = b""
+    number: int = 0
+    every: float = 5.0
+    rate: float = 0.0
+    most: int = 0
+    reads: int = 65536
+    reset: bool = False
+    flood: bool = False  # of valid requests: has no target
+    did: set[str] = field(default_factory=set)
+
+
+ATTACKS = [
+    Attack("none", "for comparison: how far the machine's own noise goes", b"", rate=1, reset=True),
+    Attack("idle", f"{MANY:,} connections that send nothing", b"", number=MANY),
+    Attack("slow heads", f"{MANY:,} connections, each a header line every 5 s", HEAD, b"X-A: b\r\n", MANY),
+    Attack("stalled bodies", f"{MANY:,} connections, each half a body and no more", POST + b"x" * 50_000, number=MANY),
+    Attack("slow bodies", f"{MANY:,} connections, each an octet of a body every 5 s", POST, b"x", MANY),
+    Attack("slow chunks", f"{MANY:,} connections, each a chunk of an octet every 5 s", CHUNKED, b"1\r\nx\r\n", MANY),
+    Attack("slow readers", "500 connections that ask for 1 MiB and read 2 KB every 5 s", LARGE, number=500, reads=2000),
+    Attack(
+        "octet by octet", "one head after another, 1,000 octets a second, each alone", HEAD + b"A: ", b"b", 1, 0.001
+    ),
+    Attack("half-closed", "50 a second end their side in the middle of a request", POST + b"x", rate=50),
+    Attack("connect and reset", "200 a second", b"", rate=200, reset=True),
+    Attack(
+        "malformed",
+        "100 a second, of many kinds of malformed requests",
+        b"GET / HTTP/1.1\r\nHost: a\r\nA b\r\n\r\n",
+        rate=100,
+    ),
+    Attack("5 MB of headers", "10 a second", HEAD, b"X-A: " + b"b" * 500 + b"\r\n", rate=10, most=5_000_000),
+    Attack("a header of 5 MB", "10 a second", HEAD + b"X-A: ", b"b" * 65536, rate=10, most=5_000_000),
+    Attack("dear patterns", "10 a second: 56 KB of spaces in Transfer-Encoding", SPACES, rate=10),
+    Attack(
+        "endless chunk extensions", "10 a second", CHUNKED, b"1" + b";a=b" * 200 + b"\r\nx\r\n", rate=10, most=5_000_000
+    ),
+    Attack("one endless extension", "10 a second", CHUNKED + b"1;", b"a" * 65536, rate=10, most=5_000_000),
+    Attack(
+        "endless trailers", "10 a second", CHUNKED + b"0\r\n", b"A: " + b"b" * 500 + b"\r\n", rate=10, most=5_000_000
+    ),
+    Attack("tiny chunks", "20,000 chunks of an octet a second", CHUNKED + b"1\r\nx\r\n" * 2000, rate=10),
+    Attack("10,000 pipelined", "one connection after another with so many requests", GET * 10_000, rate=2, flood=True),
+    Attack("new connections", "500 requests a second, each on a connection of its own", GET, rate=500, flood=True),
+]
+
+
+class Attacker:
+    """Runs one attack on a thread, until stopped."""
+
+    def __init__(self, attack: Attack, port: int) -> None:
+        self._attack = attack
+        self._port = port
+        self._stopped = threading.Event()
+        self.begun = threading.Event()  # at its full strength
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._open: dict[socket.socket, tuple[float, int]] = {}  # since when; octets of it that are to be sent
+        self._selector = selectors.DefaultSelector()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self.begun.wait(30):
+            raise RuntimeError(f"{self._attack.name} did not get going")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join(30)
+
+    def _work(self) -> None:
+        attack = self._attack
+        try:
+            if attack.number:
+                self._keep()
+            else:
+                self._repeat()
+        finally:
+            for sock in list(self._open):
+                self._close(sock)
+
+    def _connect(self) -> socket.socket | None:
+        sock = socket.socket()
+        if self._attack.reads < 65536:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        try:
+            sock.connect(("127.0.0.1", self._port))
+            sock.setblocking(False)
+            sock.send(self._attack.first[:262144]) if self._attack.first else 0
+        except OSError:
+            sock.close()
+            return None
+        self._open[sock] = (time.monotonic(), max(0, len(self._attack.first) - 262144))
+        if self._attack.reads == 65536:
+            self._selector.register(sock, selectors.EVENT_READ)
+        return sock
+
+    def _close(self, sock: socket.socket, how: str = "") -> None:
+        if how:
+            self._attack.did.add(how)
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(sock)
+        del self._open[sock]
+        sock.close()
+
+    def _look(self, wait: float) -> None:
+        """Read answers, and let go of what the server has let go."""
+        for key, _ in self._selector.select(wait):
+            sock = key.fileobj
+            assert isinstance(sock, socket.socket)
+            try:
+                data = sock.recv(self._attack.reads)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                self._close(sock, "closed")
+            elif data.startswith(b"HTTP/1.1 "):
+                self._attack.did.add(data[9:12].decode())
+                if self._attack.number:
+                    self._close(sock)
+
+    def _keep(self) -> None:
+        """A number of connections, each of which does something every few seconds."""
+        attack = self._attack
+        turn, step = time.monotonic(), attack.every / attack.number
+        while not self._stopped.is_set():
+            self._look(min(0.02, step))
+            for _ in range(20):
+                if len(self._open) < attack.number:
+                    self._connect()
+            if len(self._open) >= attack.number and not self.begun.is_set():
+                self.begun.set()
+                turn = time.monotonic()
+            while self.begun.is_set() and turn <= time.monotonic() and self._open:
+                turn += step
+                sock = next(iter(self._open))
+                self._open[sock] = self._open.pop(sock)  # to the end
+                with contextlib.suppress(OSError):
+                    if attack.more:
+                        sock.send(attack.more)
+                    if attack.reads < 65536:
+                        sock.recv(attack.reads)
+
+    def _repeat(self) -> None:
+        """So many connections a second, each of which sends what it has."""
+        attack = self._attack
+        turn = time.monotonic()
+        self.begun.set()
+        while not self._stopped.is_set():
+            self._look(0.001)
+            if turn <= time.monotonic():
+                turn = max(turn + 1 / attack.rate, time.monotonic() - 1)
+                sock = self._connect()
+                if sock is not None and attack.reset:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self._close(sock)
+                elif sock is not None and attack.name == "half-closed":
+                    sock.shutdown(socket.SHUT_WR)
+                elif sock is not None and attack.most:
+                    self._pour(sock)
+            for sock, (since, left) in list(self._open.items()):
+                if left:
+                    with contextlib.suppress(OSError):
+                        sent = sock.send(attack.first[-left:])
+                        self._open[sock] = (since, left - sent)
+                if time.monotonic() - since > 3:
+                    self._close(sock, "kept for 3 s")
+
+    def _pour(self, sock: socket.socket) -> None:
+        """Send until the server does not take it any more."""
+        attack = self._attack
+        piece = attack.more * max(1, 65536 // len(attack.more))
+        sent = 0
+        try:
+            for _ in range(200):
+                sent += sock.send(piece)
+                if sent > attack.most:
+                    break
+        except BlockingIOError:
+            pass
+        except OSError:
+            attack.did.add("closed")
+
+
+def normal(pid: int, port: int, seconds: float) -> tuple[float, float]:
+    """Requests per CPU second of the server, and the longest wait in ms, of a normal client."""
+    before = cpu_seconds(pid)
+    command = ["taskset", "-c", str(CORE), "wrk", "-t1", "-c16", f"-d{seconds:g}s", f"http://127.0.0.1:{port}/"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
+    used = cpu_seconds(pid) - before
+    longest = re.search(r"Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", out)
+    scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+    wait = float(longest[1]) * scale[longest[2]] if longest else 0.0
+    return int(re.search(r"(\d+) requests in", out)[1]) / used, wait  # type: ignore[index]
+
+
+def settle(pid: int) -> None:
+    """Wait until the server has done what the beginning of an attack costs; at most 30 s."""
+    for _ in range(60):
+        before = cpu_seconds(pid)
+        time.sleep(0.5)
+        if cpu_seconds(pid) - before < 0.05:
+            return
+
+
+def serve(port: int, *options: str) -> subprocess.Popen[bytes]:
+    command = ["taskset", "-c", "0", str(BIN / "shardserve"), "apps:mixed_asgi", "-w", "1", "-b", f"127.0.0.1:{port}"]
+    process = subprocess.Popen([*command, *options], cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(port, process)
+    return process
+
+
+def run(attack: Attack, seconds: float) -> str:
+    """Measure one attack against a server of its own; returns the row of the table."""
+    port = free_port()
+    process = serve(port)
+    try:
+        normal(process.pid, port, 1)
+        before = pss(process.pid)
+        alone = [normal(process.pid, port, seconds)]
+        with Attacker(attack, port):
+            if attack.number:
+                settle(process.pid)
+            beside = [normal(process.pid, port, seconds) for _ in range(2)]
+            during = pss(process.pid)
+        time.sleep(0.5)
+        alone.append(normal(process.pid, port, seconds))
+        after = pss(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(45)
+    kept = sum(figure for figure, _ in beside) / sum(figure for figure, _ in alone)
+    did = ", ".join(sorted(attack.did)) or "kept"
+    memory = " / ".join(f"{octets / 1e6:.1f}" for octets in (before, during, after))
+    told = f"{100 * kept:.0f} %" + (" (flood)" if attack.flood else "")
+    row = f"| {attack.name} | {attack.what} | {did} | {memory} | {told} | {max(wait for _, wait in beside):.0f} ms |"
+    print(row, flush=True)
+    return row
+
+
+SLOW = {
+    "sends nothing": (b"", b""),
+    "sends nothing after an answer": (GET, b""),
+    "stops in a head": (HEAD, b""),
+    "sends a header line every 2 s": (HEAD, b"X-A: b\r\n"),
+    "stops in a body": (POST + b"x", b""),
+    "sends an octet of a body every 2 s": (POST, b"x"),
+    "sends a chunk extension's octet every 2 s": (CHUNKED + b"1;a", b"a"),
+    "stops in a chunked body": (CHUNKED + b"5\r\nhel", b""),
+    "sends a trailer line every 2 s": (CHUNKED + b"0\r\n", b"X-A: b\r\n"),
+    "does not read a large answer": (LARGE * 8, b""),
+}
+
+
+def watch_one(port: int, first: bytes, more: bytes) -> tuple[float, bytes]:
+    """Be one slow client; how many seconds it was kept, and what it was answered in the end."""
+    sock = socket.socket()
+    deaf = first.startswith(LARGE)
+    if deaf:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(("127.0.0.1", port))
+    began = said = time.monotonic()
+    answer = b""
+    with sock:
+        sock.sendall(first)
+        while time.monotonic() - began < 120:
+            time.sleep(0.1)
+            if more and time.monotonic() - said > 2:
+                said = time.monotonic()
+                with contextlib.suppress(OSError):
+                    sock.sendall(more)
+            if deaf and established(sock.getsockname()[1], port):
+                continue
+            try:
+                data = b"" if deaf else sock.recv(65536, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                break
+            answer = data
+    return time.monotonic() - began, b"" if first == GET else answer
+
+
+def watch() -> list[str]:
+    """One client of each slow kind: when the server lets it go, and with what answer."""
+    port = free_port()
+    process = serve(port)
+    rows = ["| a client that | is let go after | with |", "|---|---|---|"]
+    found: dict[str, tuple[float, bytes]] = {}
+
+    def note(name: str, first: bytes, more: bytes) -> None:
+        found[name] = watch_one(port, first, more)
+
+    threads = [threading.Thread(target=note, args=(name, *octets)) for name, octets in SLOW.items()]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(45)
+    for name, (took, got) in found.items():
+        rows.append(f"| {name} | {took:.0f} s | {got[9:12].decode() or 'no answer'} |")
+    print("\n".join(rows))
+    return rows
+
+
+def established(local: int, port: int) -> bool:
+    """Whether the server still has the connection from that port of ours."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ends = (f"{port:04X}", f"{local:04X}", "01")
+    return any((row[1][-4:], row[2][-4:], row[3]) == ends for row in rows)
+
+
+def write(name: str, rows: list[str]) -> None:
+    """Replace what stands between two marks of the page."""
+    begin, end = f"<!-- {name} begins -->", f"<!-- {name} ends -->"
+    before, _, rest = BOUNDS.read_text().partition(begin)
+    BOUNDS.write_text(f"{before}{begin}\n" + "\n".join(rows) + f"\n{end}{rest.partition(end)[2]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--only", nargs="+", default=[""])
+    given = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    os.sched_setaffinity(0, {CORE})
+    if given.only == [""]:
+        write("slow", watch())
+    rows = [
+        "| attack | what | the server | PSS in MB before / during / after | kept | longest wait |",
+        "|---|---|---|---|---|---|",
+    ]
+    print("\n".join(rows))
+    rows += [run(attack, given.seconds) for attack in ATTACKS if any(word in attack.name for word in given.only)]
+    if given.only == [""]:
+        write("attacks", rows)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
