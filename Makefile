@@ -3,7 +3,7 @@ VENV   ?= .venv
 TESTS  ?= tests
 RUN    := $(VENV)/bin
 
-.PHONY: serve test suite sharding check format docs bench clean
+.PHONY: serve test suite sharding autobahn check format docs bench clean
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -18,6 +18,9 @@ suite: $(VENV)/.tests                ## the same without the matrix of tests/sha
 
 sharding: $(VENV)/.tests             ## the matrix of tests/sharding in full, with its tables (docs/sharding.md)
 	SHARDING=full $(RUN)/python -m pytest -q tests/sharding
+
+autobahn: $(VENV)/.tests $(VENV)-autobahn/.installed  ## WebSocket against Autobahn|Testsuite (docs/websocket.md); AUTOBAHN=--all: 25 minutes
+	$(RUN)/python tests/autobahn.py --wstest $(VENV)-autobahn/two/bin/wstest $(AUTOBAHN)
 
 check: $(VENV)/.tests                ## format, lint, types, layers
 	$(RUN)/ruff format --check .
@@ -51,4 +54,15 @@ bench: $(VENV)-bench/.installed      ## compare with other servers (needs wrk): 
 $(VENV)-bench/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install -q -e . 'uvicorn[standard]' granian gunicorn
+	@touch $@
+
+# Autobahn|Testsuite is a program for Python 2.7.
+PYTHON27 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/2.7.*/bin/python) python2.7)
+
+$(VENV)-autobahn/.installed:
+	@$(PYTHON27) -c "" 2>/dev/null || { echo "make autobahn needs a Python 2.7: pyenv install 2.7.18, or PYTHON27=/path/to/python2.7" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)-autobahn
+	$(VENV)-autobahn/bin/python -m pip install -q 'virtualenv<20.22'
+	$(VENV)-autobahn/bin/virtualenv -q -p $(PYTHON27) $(VENV)-autobahn/two
+	$(VENV)-autobahn/two/bin/python -m pip install -q autobahntestsuite==25.10.1
 	@touch $@

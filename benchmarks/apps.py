@@ -51,3 +51,15 @@ def mixed_wsgi(environ: dict[str, Any], start_response: Any) -> Any:
     body = b"%d" % len(environ["wsgi.input"].read()) if path == "/echo" else HELLO
     start_response("200 OK", [("Content-Type", "text/plain")])
     return (_BLOCK for _ in range(16)) if path == "/large" else [body]
+
+
+# For websocket.py.
+
+
+async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] != "websocket":
+        raise RuntimeError("websocket only")
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
