@@ -30,10 +30,11 @@ from shardserve.config.kinds import (
 from shardserve.config.option import Names, Option, option
 from shardserve.errors import ConfigError
 
-Interface = Literal["auto", "asgi", "wsgi"]
+Interface = Literal["auto", "asgi", "asgi2", "wsgi"]
 Lifespan = Literal["auto", "on", "off"]
 Loop = Literal["auto", "uvloop", "asyncio"]
 HttpParser = Literal["auto", "builtin", "httptools", "h11"]
+HeaderMap = Literal["drop", "refuse", "dangerous"]
 Steering = Literal["auto", "ebpf", "cbpf", "hash", "shared"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -73,7 +74,7 @@ class Config:
     )
     interface: Interface = option(
         "auto",
-        "What the application speaks; auto looks at the object.",
+        "What the application speaks; auto looks at the object. asgi2: it is called twice, first with the scope.",
         kind=Choice[Interface](get_args(Interface), {"asgi3": "asgi"}),
         group=APPLICATION,
     )
@@ -226,6 +227,13 @@ class Config:
         kind=Seconds(),
         group=TIMEOUTS,
     )
+    disconnect_grace: float = option(
+        0.0,
+        "How long an ASGI application may work on for a client that has left before its response was complete; then it "
+        "is cancelled, within a second. 0 lets it run to its end.",
+        kind=Seconds(),
+        group=TIMEOUTS,
+    )
     boot_timeout: float = option(
         120.0,
         "How long a worker may take to import and start the application; 0 sets no limit.",
@@ -293,6 +301,12 @@ class Config:
         "How old a connection may be and still be kept after an answer, drawn up to a tenth older; 0 however old. Lets "
         "clients of balancers that never reconnect find new workers and addresses.",
         kind=Seconds(),
+        group=LIMITS,
+    )
+    permit_unconventional_http_method: bool = option(
+        False,
+        "Hand any method to the application (but CONNECT), not only those of the registry; others are 501.",
+        kind=Switch(),
         group=LIMITS,
     )
     limit_request_line: int = option(
@@ -380,6 +394,20 @@ class Config:
         kind=Networks(),
         group=PROXIES,
         names=Names(env="FORWARDED_ALLOW_IPS"),
+    )
+    header_map: HeaderMap = option(
+        "drop",
+        "Header fields whose names hold an underscore, which WSGI cannot tell from a dash: drop them, refuse the "
+        "request with 400, or (dangerous) hand them over.",
+        kind=Choice[HeaderMap](get_args(HeaderMap)),
+        group=PROXIES,
+    )
+    forwarder_headers: tuple[str, ...] = option(
+        ("SCRIPT_NAME", "PATH_INFO"),
+        "Such fields that are handed over anyway from peers that forwarded-allow-ips trusts, * for all; SCRIPT_NAME "
+        "says where the application is mounted, as root-path does. Repeatable, or separated by commas.",
+        kind=TextList("NAMES"),
+        group=PROXIES,
     )
 
     # Logging

@@ -6,15 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import ClientDisconnected
+from shardserve.gateway.asgi_extensions import EXTENSIONS, AsgiExtensions
 from shardserve.gateway.failure import answer_failure, is_disconnect
 from shardserve.gateway.target import decode_path, split_root
-from shardserve.http.exchange import Exchange
+from shardserve.http.exchange import CALLS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 
     from shardserve.gateway.target import TrustedProxies
-    from shardserve.http.exchange import Wire
+    from shardserve.http.exchange import Exchange, Wire
     from shardserve.http.request import Request
 
     App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
@@ -39,7 +40,7 @@ class AsgiGateway:
         extensions: dict[str, Any],
         open_websocket: OpenWebSocket | None = None,
     ) -> None:
-        """`spawn` starts a coroutine as a task; `extensions` is put into each scope as it is.
+        """`spawn` starts a coroutine as a task; each scope gets a copy of `extensions`, beside those of ASGI.
 
         `open_websocket` is asked first where a request wants to upgrade; without it all are served as they are.
         """
@@ -48,6 +49,7 @@ class AsgiGateway:
         self.proxies = proxies
         self.root_path = root_path
         self.extensions = extensions
+        self._http_extensions = {**EXTENSIONS, **extensions}
         self.open_websocket = open_websocket
         self.state: dict[str, Any] = {}  # the lifespan's; each request gets a shallow copy
 
@@ -65,8 +67,11 @@ class AsgiGateway:
         path = request.path.decode()  # visible ASCII, as request.py has it
         if "%" in path:
             path = decode_path(request.path).decode("utf-8", "replace")
-        if self.root_path:
-            path = "".join(split_root(path, self.root_path))
+        root_path = self.root_path
+        if request.ambiguous:
+            root_path = self.proxies.root_path(wire, request, root_path)
+        if root_path:
+            path = "".join(split_root(path, root_path))
         return {
             "type": "http",
             "asgi": _VERSIONS,
@@ -75,20 +80,20 @@ class AsgiGateway:
             "client": client,
             "scheme": scheme,
             "method": request.method,
-            "root_path": self.root_path,
+            "root_path": root_path,
             "path": path,
             "raw_path": request.path,
             "query_string": request.query,
             "headers": request.headers,
             "state": self.state.copy(),
-            "extensions": self.extensions,
+            "extensions": self._http_extensions.copy(),  # middleware takes away what it cannot pass on
         }
 
 
-class AsgiExchange(Exchange):
+class AsgiExchange(AsgiExtensions):
     """One request of an ASGI application, run in a task of its own."""
 
-    __slots__ = ("_body", "_done", "_ended", "_gateway", "_head", "_hung_up", "_sent", "_task", "_told", "_waiter")
+    __slots__ = ("_body", "_ended", "_gateway", "_hung_up", "_task", "_told", "_waiter")
 
     def __init__(self, wire: Wire, request: Request, gateway: AsgiGateway) -> None:
         self.wire = wire  # what Exchange.__init__ does, without the call
@@ -99,9 +104,11 @@ class AsgiExchange(Exchange):
         self._body = b""
         self._ended = False  # the request body is complete
         self._told = False  # and the application has been given its end
-        self._head: MutableMapping[str, Any] | None = None  # http.response.start, held until the first body octets
-        self._sent = False  # the head has left
-        self._done = False  # the response is complete
+        self._head = None
+        self._sent = False
+        self._done = False
+        self._ending = False
+        self._trailers = None
         self._hung_up = False
         self._waiter: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -113,6 +120,7 @@ class AsgiExchange(Exchange):
         service, request = self.wire.service, self.request
         service.running.add(self)
         self.slot = service.box.began(self, request.method, request.path)
+        self.wire.calls += 1
         self._task = self._gateway.spawn(self._run())
 
     def feed(self, data: bytes) -> None:
@@ -137,6 +145,8 @@ class AsgiExchange(Exchange):
 
     def lost(self) -> None:
         """See Exchange.lost: the application runs on, is told by `receive`, and cannot send any more."""
+        service = self.wire.service
+        service.overdue.desert(self, service.now)
         self._wake()
 
     def is_streaming(self) -> bool:
@@ -182,26 +192,26 @@ class AsgiExchange(Exchange):
         """Take a part of the response; waits while the client does not keep up.
 
         Raises ClientDisconnected (an OSError) once the client has gone, RuntimeError for a message out of turn,
-        ValueError or TypeError for a head that must not be sent.
+        ValueError or TypeError for a head that must not be sent; see also AsgiExtensions.
         """
         if self.gone:
             raise ClientDisconnected("the client has gone")
         kind = message["type"]
-        if kind == "http.response.body" and not self._done:
+        head = self._head
+        if kind == "http.response.body" and head is not None and not self._done and not self._ending:
             body = message.get("body", b"")
             more = message.get("more_body", False)
             if type(body) is not bytes:
                 body = _octets(body)
+            if not more and "trailers" in head:
+                more = self._await_trailers(head)
             if self._sent:
                 self._done = not more
                 self.wire.write(self, body, more)
-            elif self._head is not None:
-                head = self._head
+            else:
                 self.wire.respond(self, head["status"], head.get("headers", ()), body, more)
                 self._sent = True
                 self._done = not more
-            else:
-                raise RuntimeError("http.response.body came before http.response.start")
             if self._done:
                 if self._waiter is not None:
                     self._wake()
@@ -209,13 +219,13 @@ class AsgiExchange(Exchange):
                 await _wait(self.wire.paused)
             elif self.request.method == "HEAD":
                 await asyncio.sleep(0)  # nothing is sent, so nothing ever makes an endless stream wait
-        elif kind == "http.response.start" and self._head is None:
+        elif kind == "http.response.start" and head is None:
             self._head = message
-        else:
+        elif not await self._send_extension(kind, message):
             raise RuntimeError(f"unexpected ASGI message {kind!r}: {self._stage()}")
 
     def _stage(self) -> str:
-        if self._done:
+        if self._done or self._ending:
             return "the response is complete"
         return "the response has not been started" if self._head is None else "the response has been started"
 
@@ -226,8 +236,10 @@ class AsgiExchange(Exchange):
         except GeneratorExit:
             raise  # the loop has been closed over the task
         except BaseException as error:  # SystemExit too: a request must not end the worker
-            # A send() that failed because the client has left is the client's doing, not a fault of the application.
-            answer_failure(self, error, self._sent, quiet=self.gone and is_disconnect(error))
+            # A send() that failed because the client has left is the client's doing, not a fault of the application; to
+            # be cancelled for a client that is gone (--disconnect-grace) is the server's.
+            quiet = self.gone and (is_disconnect(error) or isinstance(error, asyncio.CancelledError))
+            answer_failure(self, error, self._sent, quiet=quiet)
             if isinstance(error, asyncio.CancelledError):
                 raise
         else:
@@ -237,7 +249,11 @@ class AsgiExchange(Exchange):
                 answer_failure(self, fault, self._sent, quiet=self._hung_up)
         finally:
             self._done = True
-            service = self.wire.service
+            wire = self.wire
+            wire.calls -= 1
+            if wire.calls == CALLS_MAX - 1:
+                wire.returned()
+            service = wire.service
             service.box.ended(self, self.slot)
             service.ended(self)
 

@@ -1,10 +1,10 @@
-"""Telling ASGI from WSGI by looking at an application object. Nothing is called or imported here."""
+"""Telling ASGI from WSGI by looking at an application object, and making ASGI 3 of ASGI 2. Nothing is imported here."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from shardserve.errors import AppNotFound
 
@@ -12,10 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Interface = Literal["asgi", "wsgi"]
+Detected = Literal["asgi", "asgi2", "wsgi"]
 
 
-def detect_interface(app: object, wanted: str, name: str = "") -> Interface:
-    """Say whether `app` is to be called as ASGI or WSGI; `wanted` is 'auto', or settles it.
+def as_asgi3(app: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a single callable of an ASGI 2 application: one that is called with the scope, its result with the rest."""
+
+    async def single(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope)(receive, send)
+
+    return single
+
+
+def detect_interface(app: object, wanted: str, name: str = "") -> Detected:
+    """Say whether `app` is to be called as ASGI 3, ASGI 2 or WSGI; `wanted` is 'auto', or settles it.
 
     `name` is what messages call the application. Raises AppNotFound when the object is no application, or when it
     does not tell which of the two it is.
@@ -24,10 +34,10 @@ def detect_interface(app: object, wanted: str, name: str = "") -> Interface:
     if not callable(app):
         raise AppNotFound(f"{name!r} is {describe_kind(app)}, which cannot be called")
     target = _without_partials(app)
-    if inspect.isclass(target) and wanted != "wsgi":
-        _refuse_asgi2(target, _positionals(app), name)
-    if wanted in ("asgi", "wsgi"):
-        return cast("Interface", wanted)
+    if wanted in ("auto", "asgi") and inspect.isclass(target) and _is_asgi2(target, _positionals(app)):
+        return "asgi2"
+    if wanted in ("asgi", "asgi2", "wsgi"):
+        return cast("Detected", wanted)
     if _is_async(target):
         return "asgi"
     count = _positionals(app)
@@ -82,11 +92,9 @@ def _positionals(app: Callable[..., object], *, follow_wrapped: bool = False) ->
     return sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
-def _refuse_asgi2(cls: type, count: int | None, name: str) -> None:
-    if count == 1 and inspect.iscoroutinefunction(_call_of(cls)):
-        raise AppNotFound(
-            f"{name!r} is an ASGI 2 (double-callable) application, which is not supported yet; use ASGI 3"
-        )
+def _is_asgi2(cls: type, count: int | None) -> bool:
+    """Whether instances are made of one argument, and to call one makes a coroutine."""
+    return count == 1 and inspect.iscoroutinefunction(_call_of(cls))
 
 
 def _refuse_class_of_apps(cls: type, name: str) -> None:
@@ -101,5 +109,6 @@ def _why_unclear(count: int | None) -> str:
         return f"its signature does not say; {way_out}"
     if count == 0:
         return f"it takes no arguments; if it is a factory pass --factory, else {way_out}"
-    asgi2 = " (as ASGI 2 does, which is not supported yet)" if count == 1 else ""
-    return f"it needs {count} argument{'s'[: count > 1]}{asgi2}; {way_out}"
+    if count == 1:
+        return "it needs 1 argument; if it is ASGI 2 pass --interface asgi2"
+    return f"it needs {count} arguments; {way_out}"

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from shardserve.errors import AppError, AppNotFound, ConfigError
-from shardserve.gateway.interface import Interface, describe_kind, detect_interface
+from shardserve.gateway.interface import Interface, as_asgi3, describe_kind, detect_interface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -71,7 +71,14 @@ def load(config: Config) -> LoadedApp:
     app = _attribute(target, _import_module(target, [*_absolute(config.pythonpath), str(Path.cwd())]))
     if target.call is not None or config.factory:
         app = _make(target, app)
-    return LoadedApp(cast("Callable[..., Any]", app), detect_interface(app, config.interface, target.name), target.name)
+    return prepare(app, config.interface, target.name)
+
+
+def prepare(app: object, wanted: str, name: str) -> LoadedApp:
+    """Make an object ready to be served as an application; see detect_interface. Raises AppNotFound."""
+    detected = detect_interface(app, wanted, name)
+    call = cast("Callable[..., Any]", app)
+    return LoadedApp(as_asgi3(call), "asgi", name) if detected == "asgi2" else LoadedApp(call, detected, name)
 
 
 def prepare_path(config: Config) -> None:

@@ -40,12 +40,16 @@ def split_root(path: str, root_path: str) -> tuple[str, str]:
 class TrustedProxies:
     """Which peers may say, by X-Forwarded-For and X-Forwarded-Proto, who the client is and how it came."""
 
-    def __init__(self, allowed: Iterable[str]) -> None:
-        """`allowed` are addresses, networks (CIDR) or "*" for every peer; a unix-socket peer is always trusted."""
+    def __init__(self, allowed: Iterable[str], mount: bool = False) -> None:
+        """`allowed` are addresses, networks (CIDR) or "*" for every peer; a unix-socket peer is always trusted.
+
+        With `mount` they may say by SCRIPT_NAME where the application is mounted.
+        """
         allowed = tuple(allowed)
         self._everyone = "*" in allowed
         self._networks = [ipaddress.ip_network(item, strict=False) for item in allowed if item != "*"]
         self._known: dict[str, bool] = {}
+        self._mount = mount
 
     def trusts(self, peer: Peer) -> bool:
         """Whether this peer's word is taken."""
@@ -66,6 +70,14 @@ class TrustedProxies:
             return False  # "unknown", or an obfuscated name
         mapped = getattr(address, "ipv4_mapped", None)  # a dual-stack listener names IPv4 peers so
         return any((mapped or address) in network for network in self._networks)
+
+    def root_path(self, wire: Wire, request: Request, configured: str) -> str:
+        """Where the application is mounted, as far as the peer is trusted to say so."""
+        if request.ambiguous and self._mount and self.trusts(wire.client):
+            said = request.field(b"script_name")
+            if said is not None and (not said or said.startswith(b"/")):
+                return said.decode("latin-1").rstrip("/")
+        return configured
 
     def resolve(self, wire: Wire, request: Request) -> tuple[Peer, str]:
         """The client and the scheme of a request, as far as trusted peers vouch for them."""

@@ -104,7 +104,7 @@ class AsgiWebSocket(WebSocket):
         scope["type"] = "websocket"
         scope["scheme"] = _SCHEMES[scope["scheme"]]
         scope["subprotocols"] = self._handshake.subprotocols
-        scope["extensions"] = {**scope["extensions"], "websocket.http.response": {}}
+        scope["extensions"] = {**self._gateway.extensions, "websocket.http.response": {}}
         return scope
 
     async def receive(self) -> dict[str, Any]:

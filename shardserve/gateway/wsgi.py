@@ -6,18 +6,16 @@ thread-safe works. No event loop runs in these threads, and each call has a fres
 
 from __future__ import annotations
 
-import contextvars
 import sys
-import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from shardserve.errors import ClientDisconnected, ProtocolError
-from shardserve.gateway.failure import answer_failure, log_failure
-from shardserve.gateway.spool import Room, Spool
-from shardserve.gateway.target import decode_path, split_root
+from shardserve.errors import ProtocolError
+from shardserve.gateway.failure import answer_failure
+from shardserve.gateway.file_wrapper import FileWrapper
+from shardserve.gateway.spool import Room
 from shardserve.gateway.turns import Turns, answer_overload
-from shardserve.http.exchange import Exchange
+from shardserve.gateway.wsgi_call import WsgiCall
+from shardserve.http.head import with_length
 from shardserve.logs import log
 
 if TYPE_CHECKING:
@@ -26,30 +24,10 @@ if TYPE_CHECKING:
     from shardserve.gateway.target import TrustedProxies
     from shardserve.gateway.threads import ThreadPool
     from shardserve.http.exchange import Give, Wire
+    from shardserve.http.files import FilePart
     from shardserve.http.request import Request
 
     App = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]], Iterable[bytes]]
-    ExcInfo = tuple[type[BaseException], BaseException, Any] | tuple[None, None, None] | None
-
-_AHEAD_MAX = 65536  # octets that a streaming application may be ahead of its client
-
-# Fields whose environ name is not HTTP_ + NAME, or that must not reach it at all (the body comes already decoded).
-_NAMES = {
-    b"content-type": "CONTENT_TYPE",
-    b"content-length": "",
-    b"transfer-encoding": "",
-    b"proxy": "",  # HTTP_PROXY would be taken for a setting of the server's own ("httpoxy", CVE-2016-5385)
-}
-_NAMES_MAX = 512
-
-
-def _environ_name(name: bytes) -> str:
-    found = _NAMES.get(name)
-    if found is None:
-        found = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
-        if len(_NAMES) < _NAMES_MAX:
-            _NAMES[name] = found
-    return found
 
 
 class WsgiGateway:
@@ -72,13 +50,14 @@ class WsgiGateway:
         self.room = Room()
         self.turns: Turns[WsgiExchange] = Turns(pool.size, pool.wake, patience)
         pool.start(self.turns.next)
-        self._base: dict[str, Any] = {
+        self.base: dict[str, Any] = {
             "wsgi.version": (1, 0),
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": pool.size > 1,
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
+            "wsgi.file_wrapper": FileWrapper,
             **extra,
         }
 
@@ -86,75 +65,16 @@ class WsgiGateway:
         """Open the exchange for a request."""
         return WsgiExchange(wire, request, self)
 
-    def environ(self, wire: Wire, request: Request, body: Spool) -> dict[str, Any]:
-        """The environ of a request (PEP 3333, "environ Variables"); strings are latin-1 decoded octets."""
-        client, scheme = self.proxies.resolve(wire, request)
-        root, path = split_root(decode_path(request.path).decode("latin-1"), self.root_path)
-        target = request.path.decode("latin-1")
-        query = request.query.decode("latin-1")
-        environ = {
-            **self._base,
-            "REQUEST_METHOD": request.method,
-            "SCRIPT_NAME": root,
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "RAW_URI": f"{target}?{query}" if query else target,
-            "SERVER_PROTOCOL": "HTTP/" + request.version,
-            "wsgi.url_scheme": scheme,
-            "wsgi.input": body.file(),
-        }
-        host, port = wire.server or ("", None)
-        environ["SERVER_NAME"] = host or "localhost"  # a unix socket may have no name, PEP 3333 wants one
-        environ["SERVER_PORT"] = str(port if port is not None else (443 if scheme == "https" else 80))
-        if client is not None:
-            environ["REMOTE_ADDR"] = client[0]
-            environ["REMOTE_PORT"] = str(client[1])
-        else:
-            environ["REMOTE_ADDR"] = ""
-        for name, value in request.headers:
-            key = _environ_name(name)
-            if key:
-                text = value.decode("latin-1")
-                if key in environ:
-                    text = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
-                environ[key] = text
-        if request.length != 0:
-            # The body has been read and decoded whole, so its length is known even where it came in chunks.
-            environ["CONTENT_LENGTH"] = str(body.size)
-        return environ
 
+class WsgiExchange(WsgiCall):
+    """One request of a WSGI application. All that is here runs on the loop; the call itself is in wsgi_call.py."""
 
-class WsgiExchange(Exchange):
-    """One request of a WSGI application. `start` to `cancel` run on the loop, `call` and what it calls on a thread."""
-
-    __slots__ = (
-        "_acknowledged",
-        "_body",
-        "_ended",
-        "_gate",
-        "_gateway",
-        "_headers",
-        "_posted",
-        "_sent",
-        "_started",
-        "_status",
-    )
+    __slots__ = ("_ended", "_started")
 
     def __init__(self, wire: Wire, request: Request, gateway: WsgiGateway) -> None:
-        Exchange.__init__(self, wire, request)
-        self._gateway = gateway
-        self._body = Spool(gateway.room)
+        WsgiCall.__init__(self, wire, request, gateway)
         self._started = False
         self._ended = False
-        self._status = 0
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._sent = False  # the head has been handed to the loop
-        # Flow control of a streamed response: each counter has one writer, the gate wakes the thread.
-        self._posted = 0  # octets handed to the loop, written by the thread
-        self._acknowledged = 0  # octets the client keeps up with, written by the loop
-        self._gate: threading.Event | None = None
-
-    # On the loop
 
     def start(self) -> None:
         """See Exchange.start."""
@@ -226,13 +146,9 @@ class WsgiExchange(Exchange):
         self.lost()
 
     def _deliver(self, data: bytes, more: bool, first: bool) -> None:
-        """Hand a block to the wire, and tell the thread when the client keeps up."""
+        """See WsgiCall._deliver; the thread is told when the client keeps up."""
         if first:
-            try:
-                self.wire.respond(self, self._status, self._headers, data, more)
-            except (TypeError, ValueError) as error:
-                answer_failure(self, error, False)
-                self.gone = True
+            self.wire.respond(self, self._status, self._headers, data, more)
         else:
             self.wire.write(self, data, more)
         if more:
@@ -242,106 +158,22 @@ class WsgiExchange(Exchange):
             else:
                 self._acknowledge(len(data))
 
+    def _deliver_file(self, part: FilePart, first: bool) -> None:
+        """See WsgiCall._deliver_file."""
+        if first:
+            self.wire.respond(self, self._status, with_length(self._headers, part.size()), b"", True)
+        self.wire.send_file(self, part, False)
+
     def _acknowledge(self, octets: int) -> None:
         self._acknowledged += octets
         if self._gate is not None:
             self._gate.set()
 
     def _fail(self, error: BaseException) -> None:
+        """See WsgiCall._fail."""
         answer_failure(self, error, self._sent)
 
     def _returned(self) -> None:
+        """See WsgiCall._returned."""
         self._body.close()
         self._gateway.turns.ended(self)
-
-    # On the application's thread
-
-    def call(self) -> None:
-        """Call the application and send what it returns. Runs on a thread of the pool."""
-        box = self.wire.service.box
-        try:
-            if not self.gone:  # else the client left while the request waited for a thread
-                self.slot = box.began(self, self.request.method, self.request.path)
-                contextvars.Context().run(self._run)
-        except ClientDisconnected:
-            pass
-        except BaseException as error:  # SystemExit too: a request must not end the thread
-            if self.gone:
-                log_failure(self, error)
-            else:
-                self._hand(self._fail, error)
-        finally:
-            slot, self.slot = self.slot, -1
-            if slot >= 0:
-                box.ended(self, slot)
-            self._hand(self._returned)
-
-    def _hand(self, callback: Callable[..., None], *args: object) -> None:
-        """Run `callback` on the loop, if the worker has not left it behind."""
-        with suppress(RuntimeError):  # the loop is closed: a call that outlived the graceful timeout
-            self.wire.service.loop.call_soon_threadsafe(callback, *args)
-
-    def _run(self) -> None:
-        gateway = self._gateway
-        environ = gateway.environ(self.wire, self.request, self._body)
-        result = gateway.app(environ, self._start_response)
-        try:
-            if isinstance(result, list | tuple):
-                self._require_status()
-                self._post(b"".join(result), more=False)
-            else:
-                for block in result:
-                    self._require_status()
-                    if block:
-                        self._post(block, more=True)
-                self._require_status()
-                self._post(b"", more=False)
-        finally:
-            close = getattr(result, "close", None)
-            if close is not None:
-                close()
-
-    def _require_status(self) -> None:
-        if not self._status:
-            raise RuntimeError("the application did not call start_response before its first block")
-
-    def _start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo = None
-    ) -> Callable[[bytes], object]:
-        """PEP 3333, "The start_response() Callable"."""
-        if exc_info:
-            try:
-                if self._sent and exc_info[1] is not None:
-                    raise exc_info[1].with_traceback(exc_info[2])
-            finally:
-                exc_info = None  # or the frame and the traceback keep each other alive
-        elif self._status:
-            raise RuntimeError("start_response was called twice without exc_info")
-        code = status[:3]
-        if not code.isdigit() or status[3:4] not in ("", " "):
-            raise ValueError(f"start_response: {status!r} is not a status such as '200 OK'")
-        self._headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        self._status = int(code)
-        return self._write
-
-    def _write(self, data: bytes) -> None:
-        """The write() callable of PEP 3333."""
-        if data:
-            self._post(data, more=True)
-
-    def _post(self, data: bytes, more: bool) -> None:
-        """Hand a block to the loop; waits while the application is too far ahead of its client."""
-        if not isinstance(data, bytes):
-            raise TypeError(f"a WSGI application yields bytes, not {type(data).__name__}")
-        if self.gone:
-            raise ClientDisconnected("the client has gone")
-        first, self._sent = not self._sent, True
-        if more and self._gate is None:
-            self._gate = threading.Event()
-        self._hand(self._deliver, data, more, first)
-        self._posted += len(data)
-        gate = self._gate
-        if more and gate is not None:
-            while self._posted - self._acknowledged > _AHEAD_MAX and not self.gone:
-                gate.wait()
-                gate.clear()  # before looking again: a set() in between is then seen at the next wait

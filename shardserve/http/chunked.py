@@ -34,6 +34,7 @@ class ChunkedBody:
         "_extensions",
         "_left",
         "_limits",
+        "_size",
         "_state",
         "_trailer_fields",
         "_trailer_size",
@@ -46,6 +47,7 @@ class ChunkedBody:
         self._state = _SIZE
         self._buffer = b""
         self._left = 0
+        self._size = 0  # of the body, as far as its chunks have announced it
         self._extensions = 0
         self._trailer_size = 0
         self._trailer_fields = 0
@@ -93,8 +95,7 @@ class ChunkedBody:
             raise ProtocolError(400, "chunk longer than its size")
         if self._state == _SIZE and len(partial) - partial.endswith(b"\r") > _LINE_MAX:
             raise ProtocolError(400, "chunk size line too long")
-        too_long = len(partial) - partial.endswith(b"\r") > self._limits.field_size
-        if self._state == _TRAILER and (too_long or self._trailer_size + len(partial) > self._limits.section):
+        if self._state == _TRAILER and len(partial) - partial.endswith(b"\r") > self._trailer_room():
             raise ProtocolError(431, "trailer section too large")
         self._buffer = partial
 
@@ -121,11 +122,18 @@ class ChunkedBody:
 
     def _set_size(self, digits: bytes) -> None:
         self._left = int(digits, 16)
+        self._size += self._left
+        if self._size > self._limits.body > 0:
+            raise ProtocolError(413, "request body too large")
         self._state = _DATA if self._left else _TRAILER
 
+    def _trailer_room(self) -> int:
+        """How long the next line of trailers may be."""
+        return min(self._limits.field_size, self._limits.section - self._trailer_size)
+
     def _check_trailer(self, line: bytes) -> None:
-        room = self._limits.section - self._trailer_size
-        if b"\n" in line[: room + 1] or b"\r" in line[:room]:  # what _keep would have met first
+        met = line[: self._trailer_room() + 1]
+        if b"\n" in met or b"\r" in met:  # before the line has become too long, as _keep would have seen
             raise ProtocolError(400, "line in a chunked body that does not end in CRLF")
         self._trailer_size += len(line) + 2
         self._trailer_fields += 1

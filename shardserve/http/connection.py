@@ -48,6 +48,7 @@ class Connection(Wire, asyncio.Protocol):
         self.paused: asyncio.Future[None] | None = None
         self.lingering = False
         self.moved = False
+        self.calls = 0
         self.answer_by = NEVER
         self._reading = True
         # Of the octets that wait for the client: how many at the last look, and since when not one has left.
@@ -81,7 +82,7 @@ class Connection(Wire, asyncio.Protocol):
         """The client does not keep up (the transport's buffer passed its high-water mark)."""
         if self.paused is None:
             self.paused = self.service.loop.create_future()
-            self._watch_writing()
+            self.watch_writing()
 
     def resume_writing(self) -> None:
         """The client has caught up, or is gone."""
@@ -117,7 +118,7 @@ class Connection(Wire, asyncio.Protocol):
                 return
             end_stream(self.fileno())
         self.transport.close()
-        self._watch_writing()
+        self.watch_writing()
 
     def linger(self) -> None:
         """End our side, then read and throw away for a moment: data that nobody read would turn the close into a reset.
@@ -131,7 +132,7 @@ class Connection(Wire, asyncio.Protocol):
             return
         self.lingering = True
         self.transport.write_eof()
-        self._watch_writing()
+        self.watch_writing()
         self.deadline = self.service.now + self.service.timeouts.close_linger
         self.release()
 
@@ -191,19 +192,23 @@ class Connection(Wire, asyncio.Protocol):
 
     # A client that does not read
 
-    def _watch_writing(self) -> None:
+    def watch_writing(self) -> None:
         """Look once a second whether the client takes what waits for it."""
-        self._waiting_octets = self.transport.get_write_buffer_size()
+        self._waiting_octets = self.count_waiting()
         self._waiting_since = self.service.now
         self.deadline = self.service.now + 1.0
 
+    def count_waiting(self) -> int:
+        """Octets that the client's slowness keeps here."""
+        return self.transport.get_write_buffer_size()
+
     def _waits_for_client(self) -> bool:
         waits = self.paused is not None or self.lingering or self.transport.is_closing()
-        return waits and self.transport.get_write_buffer_size() > 0
+        return waits and self.count_waiting() > 0
 
     def _has_stalled(self) -> bool:
         """Whether the client has taken no octet for the write timeout (0: however long)."""
-        octets, now = self.transport.get_write_buffer_size(), self.service.now
+        octets, now = self.count_waiting(), self.service.now
         if octets != self._waiting_octets:
             self._waiting_octets = octets
             self._waiting_since = now

@@ -2,8 +2,8 @@
 
     wire -> exchange    start()   feed(data)   end()   hung_up()   lost()   is_streaming()   dismiss()   cancel()
                         look(now)
-    exchange -> wire    respond(...)   write(...)   inform(...)   abort(...)   refuse(...)   paused   hold()   release()
-                        upgrade(...)   wake(...)   move(...)
+    exchange -> wire    respond(...)   write(...)   send_file(...)   trail(...)   inform(...)   abort(...)   refuse(...)
+                        paused   hold()   release()   upgrade(...)   wake(...)   move(...)
 
 A wire implements one HTTP version on one connection (later: one stream of HTTP/2 is a wire as well). An exchange is one
 request and its response; gateways subclass it. All of it happens on the worker's loop.
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from shardserve.errors import ProtocolError
+    from shardserve.http.files import FilePart
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
     # Passes a connection on: its descriptor, the octets read from it, when the request in them must have been answered
     # (infinity: whenever). False if it cannot.
     Give = Callable[[int, bytes, float], bool]
+
+
+# Calls of an application for one connection that may go on at once. An application that works on after its responses
+# would otherwise be given more and more to do by a client that does not wait either. (gunicorn's number.)
+CALLS_MAX = 16
 
 
 class Exchange:
@@ -81,10 +87,11 @@ class Wire:
     """What an exchange may ask of its connection. Calls for an exchange that is no longer the current one do nothing.
 
     `paused` is None while the client keeps up, else a future that is done once the client has read enough. `client`
-    and `server` are (host, port) or None, `scheme` is "http" or "https".
+    and `server` are (host, port) or None, `scheme` is "http" or "https". `calls` counts the application's calls for
+    this connection that have not returned, also those that are answered: exchanges that go on then keep it up to date.
     """
 
-    __slots__ = ()
+    __slots__ = ("calls",)
 
     service: Service
     client: tuple[str, int] | None
@@ -92,6 +99,7 @@ class Wire:
     scheme: str
     paused: asyncio.Future[None] | None
     moved: bool
+    calls: int
 
     def respond(
         self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool
@@ -104,6 +112,20 @@ class Wire:
 
     def write(self, exchange: Exchange, body: bytes, more: bool) -> None:
         """Send further octets of the body; with `more` false the response is complete."""
+        raise NotImplementedError
+
+    def send_file(self, exchange: Exchange, part: FilePart, more: bool) -> None:
+        """Send octets of a file as further octets of the body, and close the part; `paused` is set until it has left.
+
+        Of a part without a count as much is sent as a declared length has room for. What is asked for meanwhile waits.
+        """
+        raise NotImplementedError
+
+    def trail(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
+        """Complete the response with trailer fields; they are dropped where the client or the framing takes none.
+
+        Raises ValueError or TypeError, with nothing sent, if they are not ones that may be sent.
+        """
         raise NotImplementedError
 
     def inform(self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -137,6 +159,10 @@ class Wire:
         For an exchange that has been ended and has not answered. True: it is not the current one any more. `moved` says
         that the request came here like that.
         """
+        raise NotImplementedError
+
+    def returned(self) -> None:
+        """One of CALLS_MAX calls has returned: the next request need not wait any more."""
         raise NotImplementedError
 
     def hold(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER
+from shardserve.http.exchange import CALLS_MAX
 from shardserve.http.h1_reading import H1Reading
 from shardserve.http.h1_writing import BY_CLOSE, CHUNKED, CLOSED, HEAD, LENGTH, READ, TO_COME, UPGRADED
 from shardserve.http.head import encode_fields
@@ -46,10 +47,11 @@ class H1Connection(H1Reading):
 
     def _finish(self) -> None:
         """See H1Writing._finish."""
-        if self.service.access is not None:
+        service = self.service
+        if service.access is not None:
             self._record()
         self._exchange = None
-        if not self._keep or (self.service.draining and self.service.give_on is None):
+        if not self._keep or (service.draining and service.give_on is None):
             self._end()
         elif self._state == READ:
             self._next()
@@ -67,8 +69,8 @@ class H1Connection(H1Reading):
         self._state = HEAD
         self._request = None
         self._framing = TO_COME
-        self._status = self._sent = 0
-        self._idle_until = self.service.now + self.service.keep_alive
+        service = self.service
+        self._idle_until = service.now + service.keep_alive
         if self.paused is None:  # else the watch over a client that does not read goes on
             self.deadline = self._idle_until
         if not self._reading:
@@ -76,8 +78,8 @@ class H1Connection(H1Reading):
         self.moved = False
         self.answer_by = NEVER
         self._raw = b""
-        if self.service.draining:
-            self.service.loop.call_soon(self.drain, context=self.service.context)
+        if service.draining:
+            service.loop.call_soon(self.drain, context=service.context)
         elif self._buffer and not self._pumping:
             self._resume_soon()
 
@@ -90,6 +92,10 @@ class H1Connection(H1Reading):
         H1Reading.resume_writing(self)
         if self._state == HEAD and self._exchange is None:
             self._idle_until = self.service.now + self.service.keep_alive  # it has had its answer only now
+        self.returned()
+
+    def returned(self) -> None:
+        """See Wire.returned."""
         if self._state == HEAD and self._buffer and not self._pumping:
             self._resume_soon()
 
@@ -143,6 +149,8 @@ class H1Connection(H1Reading):
             self._exchange.look(self.service.now)
         elif self._state in (LENGTH, CHUNKED):
             self._check_pace()
+        elif self._state == HEAD and self._buffer and self.calls >= CALLS_MAX:
+            self.deadline = self.service.now + 1.0  # it is not the client that is waited for
         elif self._state == HEAD and self._partial is not None:
             self._refuse(ProtocolError(408, "the request's head took too long"))
         elif self._exchange is None and self.service.now < self._idle_until:

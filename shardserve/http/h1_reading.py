@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.connection import NEVER
-from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED, H1Writing
+from shardserve.http.exchange import CALLS_MAX
+from shardserve.http.h1_files import H1Files
+from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
 from shardserve.http.pace import BodyPace
 from shardserve.http.request import HEAD_END, PartialHead, earliest_fault, read_request
 
@@ -31,7 +33,7 @@ _CRLF = b"\r\n"
 _CR = _CRLF[0]
 
 
-class H1Reading(H1Writing):
+class H1Reading(H1Files):
     """Reads requests and their bodies; what comes after one is answered is the subclass's (`_next`)."""
 
     __slots__ = (
@@ -41,6 +43,7 @@ class H1Reading(H1Writing):
         "_buffer",
         "_eof",
         "_left",
+        "_limits",
         "_pace",
         "_partial",
         "_pumping",
@@ -53,7 +56,7 @@ class H1Reading(H1Writing):
 
         `answer_by` is when the request that `octets` begin with must have been answered.
         """
-        H1Writing.__init__(self, service)
+        H1Files.__init__(self, service)
         self.moved = moved
         self.answer_by = answer_by
         self._buffer = octets
@@ -82,7 +85,8 @@ class H1Reading(H1Writing):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See Connection.connection_made."""
-        H1Writing.connection_made(self, transport)
+        H1Files.connection_made(self, transport)
+        self._limits = self.service.limits_of(self.client)
         if self.service.lifetime is not None:
             self._remaining = self.service.lifetime.draw(self.service.now)
         if transport.is_closing():
@@ -129,7 +133,7 @@ class H1Reading(H1Writing):
         if self._exchange is not None:
             self._record()
             self._lose_exchange()
-        H1Writing.connection_lost(self, exc)
+        H1Files.connection_lost(self, exc)
 
     # Requests and bodies
 
@@ -144,7 +148,7 @@ class H1Reading(H1Writing):
     def release(self) -> None:
         """See Wire.release; not while much of what comes next is here already."""
         if len(self._buffer) <= _BUFFER_MAX:
-            H1Writing.release(self)
+            H1Files.release(self)
 
     def _pump(self, data: bytes) -> None:
         """Begin as many of the requests in `data` as may begin now; keep the rest.
@@ -155,7 +159,9 @@ class H1Reading(H1Writing):
         self._pumping = True
         try:
             for _ in _TURNS:
-                if self.paused is not None:  # the client does not read its answers: no more of them (resume_writing)
+                # A client that does not read its answers, or too much work that they have left behind: no more of them
+                # until resume_writing or returned.
+                if self.paused is not None or self.calls >= CALLS_MAX:
                     break
                 if data[0] == _CR and data.startswith(_CRLF) and not self._blank:
                     self._blank = True  # section 2.2: an empty line before a request is skipped, one
@@ -205,17 +211,21 @@ class H1Reading(H1Writing):
     def _begin(self, data: bytes, end: int) -> bool:
         """Read the head in data[:end] and start its exchange; True if it has been answered and the next may begin."""
         service = self.service
-        head, data = data[:end], data[end:]
-        request = read_request(head, service.parser, service.limits)
+        if end == len(data):
+            head, data = data, b""
+        else:
+            head, data = data[:end], data[end:]
+        request = read_request(head, service.parser, self._limits)
         service.requests += 1
-        # Anew for each request, also when there is nobody to give it to: or the one before would be given in its place.
-        self._raw = b"" if service.give_idle is None or request.expect_continue else head
+        if service.give_idle is not None and not request.expect_continue:
+            self._raw = head
         self.deadline = NEVER
         self._partial = None
         self._blank = False
         self._request = request
         if service.access is not None:
             self._began = service.loop.time()
+            self._status = self._sent = 0
         if service.timeouts.request:
             # One that was moved here keeps what it had.
             self.answer_by = min(self.answer_by, time.monotonic() + service.timeouts.request)
@@ -275,9 +285,6 @@ class H1Reading(H1Writing):
                 return
             pace.took(len(data))
             done, rest = body.done, body.rest
-            if pace.octets > self.service.limits.body > 0:
-                self._refuse(ProtocolError(413, "request body too large"))
-                return
         if self._raw:
             raw = self._raw + raw[: len(raw) - len(rest)]
             self._raw = raw if len(raw) <= _MOVED_MAX else b""

@@ -5,6 +5,8 @@ What is asked of it comes from exchanges; how the next request gets its turn is 
 
 from __future__ import annotations
 
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
@@ -15,9 +17,10 @@ from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from shardserve.http.exchange import Exchange
+    from shardserve.http.files import FileTransfer
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
@@ -25,12 +28,12 @@ if TYPE_CHECKING:
 # all that comes is the exchange's.
 HEAD, LENGTH, CHUNKED, READ, CLOSED, UPGRADED = range(6)
 # How the body of the answer is delimited (section 6.3). NOTHING: it must not have one.
-TO_COME, _BY_LENGTH, _BY_CHUNKS, BY_CLOSE, _NOTHING = range(5)
+TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING = range(5)
 
 _JOIN_MAX = 65536  # octets of a body that are copied to leave with the head in one write
 _CLIENT_GONE = 499  # in the access log, for a client that left before the head; nginx's number
 
-_CRLF = b"\r\n"
+CRLF = b"\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE_LINE = b"\r\nconnection: close"
 _KEEP_LINE = b"\r\nconnection: keep-alive"
@@ -42,7 +45,19 @@ _PLAIN_TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
 class H1Writing(Connection):
     """Answers the exchange that is current. The reading half says what comes after an answer (`_finish`, `_end`)."""
 
-    __slots__ = ("_began", "_exchange", "_framing", "_keep", "_request", "_sent", "_state", "_status", "_unsent")
+    __slots__ = (
+        "_began",
+        "_behind",
+        "_exchange",
+        "_file",
+        "_framing",
+        "_keep",
+        "_request",
+        "_sent",
+        "_state",
+        "_status",
+        "_unsent",
+    )
 
     def __init__(self, service: Service) -> None:
         Connection.__init__(self, service)
@@ -52,6 +67,8 @@ class H1Writing(Connection):
         self._framing = TO_COME
         self._unsent = 0  # octets of the response body that were declared and not sent yet
         self._keep = True
+        self._file: FileTransfer | None = None  # a file that is being sent
+        self._behind: list[Callable[[], None]] = []  # what the exchange has asked for meanwhile
         # For the access log
         self._began = 0.0  # when the request's head was complete, where that is asked for
         self._status = 0
@@ -69,6 +86,10 @@ class H1Writing(Connection):
 
     def _unread_is_large(self) -> bool:
         """Whether more of the request body is to come than is worth reading to keep the connection."""
+        raise NotImplementedError
+
+    def _stop_file(self) -> None:
+        """Send no more of a file, if one is being sent: its exchange is not the current one any more."""
         raise NotImplementedError
 
     # What exchanges ask for
@@ -93,7 +114,7 @@ class H1Writing(Connection):
         if not dated:
             parts.append(service.date)
         parts.append(HEAD_END)
-        if self._framing == _BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
+        if self._framing == BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.
             self._unsent = 0
             self._sent = len(body)
@@ -108,19 +129,19 @@ class H1Writing(Connection):
     def _choose_framing(self, request: Request, length: int | None, status: int, body: bytes, more: bool) -> bytes:
         """Section 6.3: decide how the client will know where the body ends; return the field that says so."""
         if request.method == "HEAD" or status == 304:
-            self._framing = _NOTHING
+            self._framing = NOTHING
             if length is None and not more and body:
                 length = len(body)
         elif status == 204:
-            self._framing = _NOTHING
+            self._framing = NOTHING
             length = None
         elif length is not None or not more:
-            self._framing = _BY_LENGTH
+            self._framing = BY_LENGTH
             if length is None:
                 length = len(body)
             self._unsent = length
         elif request.version == "1.1":
-            self._framing = _BY_CHUNKS
+            self._framing = BY_CHUNKS
             return _CHUNKED_LINE
         else:
             self._framing = BY_CLOSE
@@ -129,18 +150,22 @@ class H1Writing(Connection):
 
     def write(self, exchange: Exchange, body: bytes, more: bool) -> None:
         """See Wire.write."""
-        if exchange is self._exchange:
+        if exchange is not self._exchange:
+            return
+        if self._file is not None:
+            self._behind.append(partial(self.write, exchange, body, more))
+        else:
             self._write_body(body, more)
 
     def _write_body(self, body: bytes, more: bool) -> None:
         transport = self.transport
-        if self._framing == _BY_CHUNKS:
+        if self._framing == BY_CHUNKS:
             if body:
                 self._sent += len(body)
-                transport.writelines((b"%x\r\n" % len(body), body, _CRLF if more else b"\r\n0\r\n\r\n"))
+                transport.writelines((b"%x\r\n" % len(body), body, CRLF if more else b"\r\n0\r\n\r\n"))
             elif not more:
                 transport.write(_LAST_CHUNK)
-        elif self._framing == _BY_LENGTH:
+        elif self._framing == BY_LENGTH:
             if len(body) > self._unsent:
                 self._complain("is longer than its Content-Length; the rest was not sent")
                 body = body[: self._unsent]
@@ -175,13 +200,30 @@ class H1Writing(Connection):
             request.expect_continue = False
             self.transport.write(_CONTINUE)
             return
-        self.transport.write(b"".join(encode_fields(b"HTTP/1.1 %d " % status, headers)[0]) + HEAD_END)
+        line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
+        self.transport.write(b"".join(encode_fields(line, headers)[0]) + HEAD_END)
+
+    def trail(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
+        """See Wire.trail: trailer fields go behind the last chunk (section 7.1.2), to whom asks for them."""
+        request = self._request
+        if exchange is not self._exchange or request is None:
+            return
+        octets = b"".join(encode_fields(b"0", headers)[0]) + HEAD_END
+        if self._file is not None:
+            self._behind.append(partial(self.trail, exchange, headers))
+        elif self._framing == BY_CHUNKS and request.takes_trailers():
+            self.transport.write(octets)
+            self._finish()
+        else:
+            log.debug("%s %s: trailers dropped", request.method, printable(request.path.decode("latin-1")))
+            self._write_body(b"", False)
 
     def abort(self, exchange: Exchange) -> None:
         """See Wire.abort: close without the end that the framing promised."""
         if exchange is self._exchange:
             self._record()
             self._exchange = None
+            self._stop_file()
             if self._framing == BY_CLOSE:
                 self.transport.abort()  # a proper close is what would make it look whole
             else:
@@ -238,6 +280,7 @@ class H1Writing(Connection):
     def _lose_exchange(self) -> None:
         """Part with the current exchange, if any; it is told that nobody hears it any more."""
         exchange, self._exchange = self._exchange, None
+        self._stop_file()
         if exchange is not None:
             exchange.gone = True
             exchange.lost()
@@ -246,4 +289,5 @@ class H1Writing(Connection):
         """Write the current request to the access log, if there is one."""
         access = self.service.access
         if access is not None:
-            access(self, self._request, self._status or _CLIENT_GONE, self._sent, self._began)
+            sent = self._sent + (self._file.sent if self._file is not None else 0)
+            access(self, self._request, self._status or _CLIENT_GONE, sent, self._began)

@@ -43,6 +43,14 @@ def status_line(status: int) -> bytes:
     return found
 
 
+def with_length(headers: Iterable[tuple[bytes, bytes]], length: int | None) -> list[tuple[bytes, bytes]]:
+    """Header fields with a Content-Length, if it is known and none is there."""
+    fields = list(headers)
+    if length is not None and not any(name.lower() == b"content-length" for name, _ in fields):
+        fields.append((b"content-length", b"%d" % length))
+    return fields
+
+
 def encode_fields(
     first_line: bytes, headers: Iterable[tuple[bytes, bytes]]
 ) -> tuple[list[bytes], int | None, bool, bool]:

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from shardserve.errors import ProtocolError
 from shardserve.http.grammar import TOKEN_PATTERN
@@ -35,8 +35,6 @@ _VERSION = re.compile(rb"HTTP/(\d)\.\d")
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 # Section 3.2. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
 _TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
-_CODING = re.compile(rb"\r\ntransfer-encoding:([\t -~\x80-\xff]*)(?=\r\n(?![ \t]))", re.IGNORECASE)
-_LENGTH = re.compile(rb"\r\ncontent-length:", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
 # RFC 3986 section 3.2.2; nothing at all is a host too (RFC 9110 section 7.2), a port alone is none.
 _HOST = re.compile(
@@ -65,7 +63,7 @@ Field = tuple[bytes, bytes]  # name in lower case, value
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds on a request, in octets (and a count of fields)."""
+    """What a request may be: upper bounds in octets (and a count of fields), methods, names that could mislead."""
 
     line: int = 8190
     fields: int = 100
@@ -73,6 +71,9 @@ class Limits:
     section: int = 65536
     body: int = 0  # of a request body; 0 = no limit
     spool: int = 0  # of one that is kept on disk for the application; 0 = no limit
+    any_method: bool = False  # beyond METHODS: any token is handed to the application
+    header_map: Literal["drop", "refuse", "dangerous"] = "drop"  # names with an underscore; "dangerous" keeps them
+    underscored: frozenset[bytes] = frozenset()  # such names, in lower case, that are kept anyway; b"*" for all
     least: int = dataclasses.field(init=False)  # a head that is no larger needs no look at its parts
 
     def __post_init__(self) -> None:
@@ -135,6 +136,11 @@ class Request:
         elif _UNDERSCORE in name:
             self.ambiguous = True
 
+    def takes_trailers(self) -> bool:
+        """Whether the client asks for trailer fields (RFC 9110, 10.1.4)."""
+        codings = b",".join(value for name, value in self.headers if name == b"te")
+        return b"trailers" in [coding.strip(b" \t") for coding in codings.lower().split(b",")]
+
     def field(self, name: bytes) -> bytes | None:
         """The value of the first field of that (lower-case) name, or None."""
         for key, value in self.headers:
@@ -170,9 +176,9 @@ class PartialHead:
             if len(line) - line.endswith(b"\r") > limits.line:
                 raise ProtocolError(414, "request line too long")
             if self._first:
-                _read_line(Request(), line)
+                _read_line(Request(), line, limits)
             else:
-                _check_method(line)
+                _check_method(line, limits)
         if self._first and len(data) - self._first > limits.section:
             raise ProtocolError(431, "header section too large")
         new = data[seen:]
@@ -206,13 +212,18 @@ def earliest_fault(data: bytes, limits: Limits) -> ProtocolError | None:
     return fault(bisect_left(range(len(data) + 1), True, lo=1, key=lambda end: fault(end) is not None))
 
 
-def _check_method(line: bytes) -> None:
-    """Refuse a request line, or the beginning of one, that starts with no method we know. Raises ProtocolError.
+def _check_method(line: bytes, limits: Limits) -> None:
+    """Refuse a request line, or the beginning of one, that starts with no method we serve. Raises ProtocolError.
 
     The verdict is that on the first octet that makes it none, so that it does not depend on how much has come.
     """
     word, space, _ = line.partition(b" ")
-    if not (word in METHODS if space else _begins_method(word)):
+    if limits.any_method:
+        if line and TOKEN_PATTERN.fullmatch(word) is None:
+            raise ProtocolError(400, "malformed request line")
+        if space and word == b"CONNECT":  # it asks for a tunnel, and its target has another form
+            raise ProtocolError(501, "method not implemented")
+    elif not (word in METHODS if space else _begins_method(word)):
         raise _wrong_method(word)
 
 
@@ -233,32 +244,30 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
         _check_sizes(head, limits)
     lines = head.split(CRLF)
     request = Request()
-    authority = _read_line(request, lines[0])
+    authority = _read_line(request, lines[0], limits)
     request.restart()
-    try:
-        parser.parse(lines[1:-2], request)  # behind the last field: the empty line, and nothing
-    except ProtocolError as error:
-        raise _judge_coding(head) or error from None
+    parser.parse(lines[1:-2], request)  # behind the last field: the empty line, and nothing
     count = len(request.headers)
     if count > limits.fields:
         raise ProtocolError(431, "too many header fields")
     if count != len(lines) - 3:
         raise ProtocolError(400, "folded field")  # section 5.2
     if request.ambiguous:
-        # "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set.
-        request.headers = [field for field in request.headers if _UNDERSCORE not in field[0]]
-    _read_framing(request, authority, head)
+        _judge_underscores(request, limits)
+    _read_framing(request, authority)
     if request.length and request.length > limits.body > 0:
         raise ProtocolError(413, "request body too large")
     return request
 
 
-def _judge_coding(head: bytes) -> ProtocolError | None:
-    """The answer to a coding other than "chunked". Some parsers refuse it before we see it, others hand it over."""
-    codings = _CODING.findall(head)
-    if len(codings) == 1 and not _CHUNKED.fullmatch(codings[0].strip(b" \t")) and not _LENGTH.search(head):
-        return ProtocolError(501, "transfer coding not implemented")
-    return None
+def _judge_underscores(request: Request, limits: Limits) -> None:
+    """ "X_A" and "X-A" are one name to WSGI (and CGI): a client could write over what a proxy has set."""
+    if limits.header_map == "dangerous" or b"*" in limits.underscored:
+        return
+    kept = [field for field in request.headers if _UNDERSCORE not in field[0] or field[0] in limits.underscored]
+    if limits.header_map == "refuse" and len(kept) < len(request.headers):
+        raise ProtocolError(400, "field name with an underscore")
+    request.headers = kept
 
 
 def _check_sizes(head: bytes, limits: Limits) -> None:
@@ -271,14 +280,14 @@ def _check_sizes(head: bytes, limits: Limits) -> None:
         raise ProtocolError(431, "header field too large")
 
 
-def _read_line(request: Request, line: bytes) -> bytes | None:
+def _read_line(request: Request, line: bytes, limits: Limits) -> bytes | None:
     """Read method, target and version (section 3); return the authority of an absolute-form target."""
     try:
         word, target, version = line.split(b" ")
         request.method = METHODS[word]
         request.version = _VERSIONS[version]
     except (ValueError, KeyError):
-        target = _read_unusual_line(request, line)
+        target = _read_unusual_line(request, line, limits)
     if not target or target.translate(None, _TARGET_OCTETS):
         raise ProtocolError(400, "malformed request target")
     authority = None
@@ -288,19 +297,19 @@ def _read_line(request: Request, line: bytes) -> bytes | None:
     return authority
 
 
-def _read_unusual_line(request: Request, line: bytes) -> bytes:
-    """Read a line of another version and return its target, or refuse it.
+def _read_unusual_line(request: Request, line: bytes, limits: Limits) -> bytes:
+    """Read a line of another version or method and return its target, or refuse it.
 
     RFC 9110 section 2.5: a higher minor version than 1.1 is served as 1.1, another major one is not.
     """
-    _check_method(line)
+    _check_method(line, limits)
     words = line.split(b" ")
     found = _VERSION.fullmatch(words[-1])
     if len(words) != 3 or found is None:
         raise ProtocolError(400, "malformed request line")
     if found[1] != b"1":
         raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    request.method, request.version = METHODS[words[0]], "1.1"
+    request.method, request.version = words[0].decode(), _VERSIONS.get(words[2], "1.1")
     return words[1]
 
 
@@ -315,12 +324,15 @@ def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, byte
     return found[1], rest if rest.startswith(b"/") else b"/" + rest
 
 
-def _read_framing(request: Request, authority: bytes | None, head: bytes) -> None:
+def _read_framing(request: Request, authority: bytes | None) -> None:
     """Read the fields that decide where the message ends (section 6) and who it is for (section 3.2)."""
     special = request.special
+    request.length = 0
+    request.expect_continue = request.forwarded = request.upgrade = False
+    if len(special) == 1 and special[0][1] in _KNOWN_HOSTS and special[0][0] == b"host" and authority is None:
+        request.keep_alive = request.version == "1.1"
+        return  # as nearly always, but for Connection
     found = dict(special)
-    if b"transfer-encoding" in found and (error := _judge_coding(head)):
-        raise error  # here, since the parsers that judge codings do so before any of what follows
     if len(found) != len(special):
         _join_repeated(special, found)
     host = found.get(b"host")
@@ -337,12 +349,9 @@ def _read_framing(request: Request, authority: bytes | None, head: bytes) -> Non
     connection = found.get(b"connection")
     if connection is None:
         request.keep_alive = request.version == "1.1"
-        request.upgrade = False
     else:
         closes, keeps, request.upgrade = _CONNECTION.get(connection) or _read_connection(connection)
         request.keep_alive = not closes and (keeps or request.version == "1.1")
-    request.length = 0
-    request.expect_continue = request.forwarded = False
     if len(found) > (host is not None) + (connection is not None):
         _read_rare(request, found)
 
@@ -375,7 +384,9 @@ def _body_length(request: Request, length: bytes | None, coding: bytes | None) -
             raise ProtocolError(400, "both Content-Length and Transfer-Encoding")
         if request.version != "1.1":
             raise ProtocolError(400, "Transfer-Encoding in HTTP/1.0")
-        return None  # it is "chunked": _judge_coding
+        if _CHUNKED.fullmatch(coding) is None:
+            raise ProtocolError(501, "transfer coding not implemented")
+        return None
     if length is None:
         return 0
     if not length.isdigit() or len(length) > 18:  # bytes.isdigit is ASCII only: no sign, no list, no underscore

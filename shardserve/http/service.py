@@ -43,6 +43,7 @@ class Timeouts:
     write: float = 60.0  # without an octet of what waits for the client being taken
     request: float = 0.0  # from a complete head to the end of its response; 0 = no limit
     body_min_rate: float = 240.0  # octets a second, on average, after the first 10 s; 0 = none
+    disconnect_grace: float = 0.0  # that work for a client that has left may go on; 0 = no limit
     drain_linger: float = 1.0  # what a draining worker waits for a request on a connection that is idle
     close_linger: float = 2.0  # what is read, and thrown away, after an answer that closes
 
@@ -67,6 +68,7 @@ class Service:
         "keep_alive",
         "lifetime",
         "limits",
+        "limits_of",
         "load",
         "loop",
         "most_connections",
@@ -104,6 +106,8 @@ class Service:
         self.ask_for_work: Callable[[], None] | None = None  # of the workers where requests wait for a thread
         self.give_idle: Give | None = None  # to a worker that has a free thread, for a request that finds none here
         self.limits = limits or Limits()
+        # Those of a peer's requests: a proxy that is trusted may send fields that a client may not.
+        self.limits_of: Callable[[tuple[str, int] | None], Limits] = lambda _: self.limits
         self.timeouts = timeouts or Timeouts()
         self.lifetime = lifetime  # of connections; None: unlimited
         self.keep_alive = self.timeouts.keep_alive  # read once a request
@@ -111,7 +115,7 @@ class Service:
         self.connections: set[Connection] = set()
         self.opening = 0  # accepted, and not among the connections yet
         self.running: set[Exchange] = set()  # exchanges whose application code has not returned
-        self.overdue = Overdue(self.running)
+        self.overdue = Overdue(self.running, self.timeouts.disconnect_grace)
         self.box = BlackBox(box(board))
         self.access = access
         self.requests = 0
@@ -137,7 +141,7 @@ class Service:
         if self.timeouts.request:
             for connection in [one for one in self.connections if one.answer_by <= self.now]:
                 connection.expire_answer()
-            self.overdue.look(self.now)
+        self.overdue.look(self.now)
         if self.refused or self.shed:
             self._report()
         self.publish()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
-import time
+from time import monotonic_ns
 
 from shardserve.logs import printable
 
@@ -17,8 +17,10 @@ SLOTS = 64  # the last one is for the newest of the requests that have found no 
 _LAST = SLOTS - 1
 _PATH_MAX = 104  # octets; a path that fills them all has been cut
 _SLOT = struct.Struct(f"16s{_PATH_MAX}sQ")  # method, path without the query (it may hold secrets), start
-_SLOT_WORDS = _SLOT.size // 8
-_START = _SLOT_WORDS - 1  # of a slot's words: time.monotonic_ns()
+_SLOT_SIZE = _SLOT.size
+_SLOT_WORDS = _SLOT_SIZE // 8
+_write_slot = _SLOT.pack_into
+_START = _SLOT_WORDS - 1  # of a slot's words: monotonic_ns()
 _BEYOND = SLOTS * _SLOT_WORDS  # how many requests have no slot of their own
 _NEWEST = _BEYOND + 1  # when the newest of them began, if it has ended too
 _THREADS = _BEYOND + 2  # how many requests can be executed at once (WSGI); 0 = any number
@@ -48,7 +50,7 @@ class BlackBox:
             slot = self._free.pop()
         except IndexError:
             return self._began_beyond(owner, method, path)
-        _SLOT.pack_into(self._words, slot * _SLOT.size, method.encode(), path, time.monotonic_ns())
+        _write_slot(self._words, slot * _SLOT_SIZE, method.encode(), path, monotonic_ns())
         return slot
 
     def _began_beyond(self, owner: object, method: str, path: bytes) -> int:
@@ -56,9 +58,9 @@ class BlackBox:
         with self._lock:
             self._newest = owner
             self._beyond += 1
-            words[_NEWEST] = now = time.monotonic_ns()
+            words[_NEWEST] = now = monotonic_ns()
             words[_BEYOND] = self._beyond
-            _SLOT.pack_into(words, _LAST * _SLOT.size, method.encode(), path, now)
+            _write_slot(words, _LAST * _SLOT_SIZE, method.encode(), path, now)
         return _LAST
 
     def ended(self, owner: object, slot: int) -> None:
@@ -81,7 +83,7 @@ class BlackBox:
 
 def describe(words: memoryview) -> str:
     """What is, or was, in execution, the longest first: "GET /a (3.2 s), POST /b (0.1 s) and 7 more"; "" if nothing."""
-    now = time.monotonic_ns()
+    now = monotonic_ns()
     slots = _notes(words)
     total = len(slots) + words[_BEYOND] - (_LAST in slots)
     notes = sorted(slots.values(), key=lambda note: note[2])
@@ -101,7 +103,7 @@ def has_threads(words: memoryview) -> bool:
 
 
 def full_since(words: memoryview) -> int:
-    """When the newest of the calls began that now occupy every thread (`time.monotonic_ns()`); 0 if one is free.
+    """When the newest of the calls began that now occupy every thread (`monotonic_ns()`); 0 if one is free.
 
     A worker that makes progress while this reads shows a new start: it can only seem fuller than it is for a moment.
     """
@@ -116,7 +118,7 @@ def _notes(words: memoryview) -> dict[int, Note]:
     """The slots in use."""
     notes = {}
     for slot in range(SLOTS):
-        method, path, start = _SLOT.unpack_from(words, slot * _SLOT.size)
+        method, path, start = _SLOT.unpack_from(words, slot * _SLOT_SIZE)
         if start:
             notes[slot] = (method.rstrip(b"\0"), path.rstrip(b"\0"), start)
     return notes

@@ -12,8 +12,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shardserve.gateway.interface import detect_interface
-from shardserve.gateway.loader import LoadedApp, load
+from shardserve.gateway.loader import load, prepare
 from shardserve.http.access import open_sink
 from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
 from shardserve.net.board import Board
@@ -25,6 +24,7 @@ from shardserve.worker.worker import Worker
 
 if TYPE_CHECKING:
     from shardserve.config.settings import Config
+    from shardserve.gateway.loader import LoadedApp
     from shardserve.logs import Sink
 
 
@@ -39,7 +39,7 @@ def serve_here(config: Config, app: Any = None) -> int:
     # Before --chdir moves us: a relative path means the directory the command was given in.
     pidfile = str(Path(config.pidfile).absolute()) if config.pidfile else None
     access = open_sink(config.access_logfile) if config.access_logfile else None
-    loaded = load(config) if app is None else LoadedApp(app, detect_interface(app, config.interface), _name(app))
+    loaded = load(config) if app is None else prepare(app, config.interface, _name(app))
     groups = bind_all(config.bind, 1, config.backlog, umask=config.umask)
     try:
         with asyncio.Runner(loop_factory=lambda: new_loop(config.loop)) as runner:

@@ -31,7 +31,7 @@ from shardserve.worker.loop import make_spawn
 from shardserve.worker.recycle import Recycling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from shardserve.config.settings import Config
     from shardserve.gateway.loader import LoadedApp
@@ -60,7 +60,8 @@ class Worker:
         self._config = config
         self._place = place
         self._loop = loop
-        proxies = TrustedProxies(config.forwarded_allow_ips)
+        mount = not {"SCRIPT_NAME", "*"}.isdisjoint(config.forwarder_headers)
+        proxies = TrustedProxies(config.forwarded_allow_ips, mount)
         identity = {"shard": place.shard, "generation": place.generation}
         self.interface = loaded.interface
         self._pool: ThreadPool | None = None
@@ -97,6 +98,8 @@ class Worker:
             place.siblings.loads.line(place.shard) if place.siblings is not None else None,
             _lifetime(config),
         )
+        trusted = _limits(config, config.forwarder_headers)
+        self.service.limits_of = lambda peer: trusted if proxies.trusts(peer) else self.service.limits
         if self._pool is not None:
             self.service.box.limit(self._pool.size)
         self.service.most_connections = config.worker_connections
@@ -205,7 +208,7 @@ class Worker:
                 self._ask_after = self.service.now + _ASK_AGAIN
 
 
-def _limits(config: Config) -> Limits:
+def _limits(config: Config, underscored: Iterable[str] = ()) -> Limits:
     return Limits(
         line=config.limit_request_line,
         fields=config.limit_request_fields,
@@ -213,6 +216,9 @@ def _limits(config: Config) -> Limits:
         section=config.limit_request_section,
         body=config.limit_request_body,
         spool=config.limit_request_spool,
+        any_method=config.permit_unconventional_http_method,
+        header_map=config.header_map,
+        underscored=frozenset(name.lower().encode() for name in underscored),
     )
 
 
@@ -240,4 +246,5 @@ def _timeouts(config: Config) -> Timeouts:
         write=config.write_timeout,
         request=config.request_timeout,
         body_min_rate=config.body_min_rate,
+        disconnect_grace=config.disconnect_grace,
     )

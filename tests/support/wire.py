@@ -77,6 +77,7 @@ class MemoryTransport(asyncio.Transport):
         self._context = contextvars.copy_context()
         self._client_reads = True
         self._asked_to_pause = False
+        self._high_water = self.HIGH_WATER
         self._closing = False
         self.reading = True
         self.sent = bytearray()  # what the client has got
@@ -145,9 +146,16 @@ class MemoryTransport(asyncio.Transport):
             self.sent += data
             return
         self.unread += data
-        if len(self.unread) > self.HIGH_WATER and not self._asked_to_pause:
+        self._ask_to_pause()
+
+    def _ask_to_pause(self) -> None:
+        if len(self.unread) > self._high_water and not self._asked_to_pause:
             self._asked_to_pause = True
             self._protocol.pause_writing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high_water = self.HIGH_WATER if high is None else high
+        self._ask_to_pause()
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:
         self.write(b"".join(list_of_data))

@@ -510,7 +510,7 @@ def unclear(*args: Any) -> None: ...
     [
         (unclear, "its signature does not say; pass --interface asgi or wsgi"),
         (lambda: None, "it takes no arguments; if it is a factory pass --factory, else pass --interface asgi or wsgi"),
-        (lambda a: None, "it needs 1 argument (as ASGI 2 does, which is not supported yet); pass --interface"),
+        (lambda a: None, "it needs 1 argument; if it is ASGI 2 pass --interface asgi2"),
         (lambda a, b, c, d: None, "it needs 4 arguments; pass --interface asgi or wsgi"),
         (max, "its signature does not say"),
     ],
@@ -528,11 +528,11 @@ class Asgi2:
     async def __call__(self, receive: Any, send: Any) -> None: ...
 
 
-@pytest.mark.parametrize("wanted", ["auto", "asgi"])
+@pytest.mark.parametrize("wanted", ["auto", "asgi", "asgi2"])
 @pytest.mark.parametrize("app", [Asgi2, functools.partial(Asgi2)])
-def test_asgi2_is_refused(app: object, wanted: str) -> None:
-    with pytest.raises(AppNotFound, match=r"'m:app' is an ASGI 2 \(double-callable\) application"):
-        detect_interface(app, wanted, "m:app")
+def test_asgi2_is_told_by_a_class_whose_instances_of_one_argument_are_called(app: object, wanted: str) -> None:
+    assert detect_interface(app, wanted, "m:app") == "asgi2"
+    assert detect_interface(app, "wsgi", "m:app") == "wsgi"
 
 
 def test_a_class_of_applications_is_refused() -> None:

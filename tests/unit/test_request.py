@@ -74,6 +74,28 @@ def test_any_other_token_as_method_is_not_implemented(method: bytes) -> None:
     assert refusal(head(line=method + b" / HTTP/1.1")) == 501  # RFC 9110 section 9.1
 
 
+ANY_METHOD = Limits(any_method=True)
+
+
+@pytest.mark.parametrize("method", [b"BREW", b"get", b"GE", b"QUERY", b"PRI", b"G", b"!#$%&'*+-.^_`|~", b"A" * 4000])
+def test_any_token_is_a_method_where_that_is_asked_for(method: bytes) -> None:
+    request = read(head(b"Content-Length: 5", line=method + b" /a?b HTTP/1.1"), ANY_METHOD)
+    assert (request.method, request.path, request.length) == (method.decode(), b"/a", 5)
+    assert read(head(line=method + b" / HTTP/1.0"), ANY_METHOD).version == "1.0"
+    assert refusal(head(line=method + b" / HTTP/2.0"), ANY_METHOD) == 505
+    for line in (method + b" * HTTP/1.1", method + b"  / HTTP/1.1", b"(" + method + b" / HTTP/1.1"):
+        assert refusal(head(line=line), ANY_METHOD) == 400
+    octets = head(line=method + b" / HTTP/1.1")
+    for end in range(1, len(octets)):
+        PartialHead().look(octets[:end], ANY_METHOD)
+
+
+def test_a_tunnel_is_never_made() -> None:
+    assert refusal(head(line=b"CONNECT a:80 HTTP/1.1"), ANY_METHOD) == 501
+    with pytest.raises(ProtocolError, match="not implemented"):
+        PartialHead().look(b"CONNECT a", ANY_METHOD)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -316,6 +338,38 @@ def test_a_name_with_an_underscore_is_dropped() -> None:
     request = read(head(b"X_A: b", b"X-A: c", b"Content_Length: 5", b"X-B: d_e"))
     assert request.headers == [(b"host", b"a"), (b"x-a", b"c"), (b"x-b", b"d_e")]
     assert request.length == 0
+
+
+def test_a_name_with_an_underscore_is_refused_where_that_is_asked_for() -> None:
+    limits = Limits(header_map="refuse")
+    for name in (b"X_A", b"_", b"Content_Length", b"a_"):
+        assert refusal(head(name + b": b"), limits) == 400
+    assert read(head(b"X-A: b_c"), limits).headers == [(b"host", b"a"), (b"x-a", b"b_c")]
+
+
+def test_a_name_with_an_underscore_is_kept_where_that_is_asked_for_but_frames_nothing() -> None:
+    limits = Limits(header_map="dangerous")
+    request = read(head(b"X_A: b", b"X-A: c", b"Content_Length: 5", b"Transfer_Encoding: chunked"), limits)
+    assert request.headers[1:] == [
+        (b"x_a", b"b"),
+        (b"x-a", b"c"),
+        (b"content_length", b"5"),
+        (b"transfer_encoding", b"chunked"),
+    ]
+    assert request.length == 0
+
+
+@pytest.mark.parametrize("header_map", ["drop", "refuse"])
+def test_names_with_an_underscore_may_be_let_through_one_by_one(header_map: Any) -> None:
+    limits = Limits(header_map=header_map, underscored=frozenset((b"script_name",)))
+    assert read(head(b"SCRIPT_NAME: /b"), limits).headers == [(b"host", b"a"), (b"script_name", b"/b")]
+    octets = head(b"Script_Name: /b", b"X_A: b")
+    if header_map == "refuse":
+        assert refusal(octets, limits) == 400
+    else:
+        assert read(octets, limits).headers == [(b"host", b"a"), (b"script_name", b"/b")]
+    every = Limits(header_map=header_map, underscored=frozenset((b"*",)))
+    assert read(octets, every).headers == [(b"host", b"a"), (b"script_name", b"/b"), (b"x_a", b"b")]
 
 
 # Host (section 3.2)

@@ -58,6 +58,8 @@ def test_the_environ_is_that_of_the_specification(parser: str) -> None:
     environ = environ_of(parser, octets)
     errors, given = environ.pop("wsgi.errors"), environ.pop("wsgi.input")
     assert hasattr(errors, "write")
+    assert callable(environ.pop("wsgi.early_hints"))
+    assert callable(environ.pop("wsgi.file_wrapper"))
     assert hasattr(given, "readline")
     assert environ == {
         "REQUEST_METHOD": "PUT",

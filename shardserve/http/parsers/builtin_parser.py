@@ -49,18 +49,20 @@ class BuiltinParser:
     def _read(self, line: bytes, request: Request) -> Field:
         """The field of a line that is not in the first table."""
         field = self._usual_special.get(line)
-        if field is None:
-            name, colon, value = line.partition(b":")
-            lower = self._names.get(name) or self._learn_name(name)
-            value = value.strip(b" \t")
-            if not colon or value.translate(None, _VALUE_OCTETS):
-                raise ProtocolError(400, "malformed header field")
-            field = (lower, value)
-            if lower in _USUAL and len(line) <= _LINE_MAX:
-                table = self._usual_special if lower in SPECIAL else self._usual
-                if len(table) >= _LINES_MAX:
-                    table.clear()
-                table[line] = field
+        if field is not None:
+            request.special.append(field)
+            return field
+        name, colon, value = line.partition(b":")
+        lower = self._names.get(name) or self._learn_name(name)
+        value = value.strip(b" \t")
+        if not colon or value.translate(None, _VALUE_OCTETS):
+            raise ProtocolError(400, "malformed header field")
+        field = (lower, value)
+        if lower in _USUAL and len(line) <= _LINE_MAX:
+            table = self._usual_special if lower in SPECIAL else self._usual
+            if len(table) >= _LINES_MAX:
+                table.clear()
+            table[line] = field
         request.note(field)
         return field
 

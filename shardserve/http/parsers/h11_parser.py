@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from shardserve.errors import ProtocolError
+from shardserve.http.parsers.hidden import Hidden
 from shardserve.logs import log
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 # What h11 lets through: some control characters in values (RFC 9110 section 5.5), lines that end in LF alone.
 _LENIENT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n)")
-# A coding that is none; h11 refuses all but "chunked" alone, and what is allowed is not for a parser to say.
-_IDENTITY = re.compile(rb"(\r\ntransfer-encoding:[ \t]*)identity[ \t]*,[ \t]*(?=chunked[ \t]*\r\n)", re.IGNORECASE)
-_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):([^\r\n]*)", re.IGNORECASE)
 
 _LINE = b"GET / HTTP/1.0"  # any that asks for no Host: the true one has been judged
 
@@ -29,19 +27,17 @@ class H11Parser:
 
     def parse(self, lines: list[bytes], request: Request) -> None:
         """See Parser.parse."""
-        head = b"\r\n".join((_LINE, *lines, b"", b""))
-        if _LENIENT.search(head):
+        hidden = Hidden(_LINE, lines, request)
+        if _LENIENT.search(hidden.head):
             raise ProtocolError(400, "control character in a field, or a line that does not end in CRLF")
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(hidden.head) + 1)
         try:
-            connection.receive_data(_IDENTITY.sub(rb"\1", head))
+            connection.receive_data(hidden.head)
             event = connection.next_event()
         except h11.RemoteProtocolError as error:
             log.debug("h11 refused a head: %s", error)
             raise ProtocolError(400, "malformed header field") from None
         if not isinstance(event, h11.Request):
             raise ProtocolError(400, "not a request")
-        # h11 rewrites what it takes for the same ("5, 5", "CHUNKED"); what it means is not for a parser to say.
-        as_sent = {field[1].lower(): field[2].strip(b" \t") for field in _FRAMING.finditer(head)}
         for name, value in event.headers:
-            request.on_header(name, as_sent.get(name, value))
+            hidden.on_header(name, value)

@@ -241,6 +241,13 @@ CASES = [
         413,
         limits=SMALL,
     ),
+    refused(
+        "RFC 9110, 15.5.14",
+        "a body above the limit, said before it comes",
+        chunked(b"14\r\n" + b"x" * 20 + b"\r\nffffffff\r\n"),
+        413,
+        limits=SMALL,
+    ),
     served(
         "RFC 9110, 15.5.14",
         "a body at the limit, in chunks",
