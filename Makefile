@@ -4,7 +4,7 @@ TESTS  ?= tests
 FUZZ_SECONDS ?= 3600
 RUN    := $(VENV)/bin
 
-.PHONY: serve test suite sharding fuzz check format docs bench attacks soak clean
+.PHONY: serve test suite sharding fuzz autobahn check format docs bench attacks soak clean
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -28,6 +28,9 @@ $(VENV)-fuzz/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-fuzz
 	$(VENV)-fuzz/bin/python -m pip install -q -e . atheris hypothesis
 	@touch $@
+
+autobahn: $(VENV)/.tests $(VENV)-autobahn/.installed  ## WebSocket against Autobahn|Testsuite (docs/websocket.md); AUTOBAHN=--all: 25 minutes
+	$(RUN)/python tests/autobahn.py --wstest $(VENV)-autobahn/two/bin/wstest $(AUTOBAHN)
 
 check: $(VENV)/.tests                ## format, lint, types, layers
 	$(RUN)/ruff format --check .
@@ -67,4 +70,15 @@ soak: $(VENV)/.installed             ## memory over two million requests (15 min
 $(VENV)-bench/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install -q -e . 'uvicorn[standard]' granian gunicorn
+	@touch $@
+
+# Autobahn|Testsuite is a program for Python 2.7.
+PYTHON27 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/2.7.*/bin/python) python2.7)
+
+$(VENV)-autobahn/.installed:
+	@$(PYTHON27) -c "" 2>/dev/null || { echo "make autobahn needs a Python 2.7: pyenv install 2.7.18, or PYTHON27=/path/to/python2.7" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)-autobahn
+	$(VENV)-autobahn/bin/python -m pip install -q 'virtualenv<20.22'
+	$(VENV)-autobahn/bin/virtualenv -q -p $(PYTHON27) $(VENV)-autobahn/two
+	$(VENV)-autobahn/two/bin/python -m pip install -q autobahntestsuite==25.10.1
 	@touch $@

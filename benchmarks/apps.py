@@ -79,3 +79,15 @@ async def busy_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
 def pooled_wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     time.sleep(_QUERY)
     return wsgi(environ, start_response)
+
+
+# For websocket.py.
+
+
+async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] != "websocket":
+        raise RuntimeError("websocket only")
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
