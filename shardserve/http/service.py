@@ -12,7 +12,7 @@ from shardserve.http.overdue import Overdue
 from shardserve.http.request import Limits
 from shardserve.net.blackbox import BlackBox
 from shardserve.net.board import Word, WorkerState, box
-from shardserve.net.loads import Load, unshared_line
+from shardserve.net.loads import Load, note_taken, unshared_line
 
 if TYPE_CHECKING:
     import asyncio
@@ -138,16 +138,19 @@ class Service:
         self.count()
         if self.ask_for_work is None:  # words of a WSGI worker that stood here before
             self.load[Load.FREE] = self.load[Load.WAITING] = self.load[Load.BUSY] = 0
-        self.load[Load.PENDING] = 0  # what the kernel counted and never came (a scan) must not stay
 
-    def count(self) -> None:
-        """Write down how many connections there are."""
-        self.board[Word.CONNECTIONS] = self.load[Load.CONNECTIONS] = len(self.connections) + self.opening
+    def count(self, *, taken: bool = False) -> None:
+        """Write down how many connections there are; `taken` if one has just been accepted that was steered here."""
+        self.board[Word.CONNECTIONS] = connections = len(self.connections) + self.opening
+        if taken:
+            note_taken(self.load, connections)
+        else:
+            self.load[Load.CONNECTIONS] = connections
 
     def opened(self, connection: Connection) -> None:
-        """A connection was accepted."""
+        """A connection that was being opened is open; how many there are stays the same."""
+        self.opening -= 1
         self.connections.add(connection)
-        self.count()
         self.board[Word.ACCEPTED] += 1
 
     def closed(self, connection: Connection) -> None:

@@ -7,6 +7,7 @@ eBPF the memory is a map that the kernel's program reads and counts in (ebpf.py)
 from __future__ import annotations
 
 import mmap
+import struct
 from enum import IntEnum
 
 WORDS = 8  # 64-bit words of a line
@@ -19,11 +20,13 @@ class Load(IntEnum):
     """What each word of a shard's line holds."""
 
     CONNECTIONS = 0  # open in its worker
-    PENDING = 1  # steered to it by the kernel's program and not accepted yet
+    TAKEN = 1  # connections its workers have accepted from its own listeners, ever; next to the word before: note_taken
     PENALTY = 2  # written by the supervisor: EXCLUDED, or a head start for the others while a worker is fresh
     BUSY = 3  # written by the worker: BUSY_LOAD while no thread is free
     FREE = 4  # WSGI: threads that are
     WAITING = 5  # WSGI: requests that wait for one
+    STEERED = 6  # connections the kernel's program has given to it, ever: its own to count, atomically
+    FORGOTTEN = 7  # written by the supervisor: those of STEERED that will never be TAKEN (strays.py), modulo 2**64
 
 
 class Aim(IntEnum):
@@ -35,9 +38,10 @@ class Aim(IntEnum):
 
 
 # As plain numbers, for what is done with each connection or call: an enum's member costs as much as the store itself.
-_CONNECTIONS, _PENALTY, _BUSY, _FREE, _WAITING = map(
-    int, (Load.CONNECTIONS, Load.PENALTY, Load.BUSY, Load.FREE, Load.WAITING)
+_CONNECTIONS, _TAKEN, _PENALTY, _BUSY, _FREE, _WAITING = map(
+    int, (Load.CONNECTIONS, Load.TAKEN, Load.PENALTY, Load.BUSY, Load.FREE, Load.WAITING)
 )
+_TAKING = struct.Struct("@2Q")  # native: each word is one store
 _COUNT = int(Aim.COUNT)
 
 
@@ -99,6 +103,14 @@ def note_calls(line: memoryview, free: int) -> None:
         line[_FREE], line[_WAITING], line[_BUSY] = free, 0, 0
     else:
         line[_FREE], line[_WAITING], line[_BUSY] = 0, -free, BUSY_LOAD
+
+
+def note_taken(line: memoryview, connections: int) -> None:
+    """Write to a shard's line that one of its `connections` has just been accepted.
+
+    Both words at once: between two stores the kernel's program would see one connection twice, or not at all.
+    """
+    _TAKING.pack_into(line, 0, connections, line[_TAKEN] + 1)
 
 
 def unshared_line() -> memoryview:
