@@ -203,7 +203,7 @@ class Service:
         """Have every answer close its connection from now on, and give none on: nobody may be there to take them."""
         self.closing = True
         if self.give_on is not None:
-            self.give_on = None
+            self.give_on = self.give_idle = None
             for connection in list(self.connections):
                 connection.drain()
 
@@ -212,7 +212,7 @@ class Service:
         if self.draining:
             return
         self.draining = True
-        self.give_on, self.give_idle, self.ask_for_work = give_on, None, None
+        self.give_on, self.give_idle, self.ask_for_work = give_on, give_on, None
         if give_on is None:
             self.closing = True
             self.load[Load.FREE] = self.load[Load.WAITING] = 0
