@@ -7,6 +7,7 @@ client that has given up. As in CoDel, too long depends on whether the queue is 
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -50,6 +51,7 @@ class Turns(Generic[X]):
         self._calls = 0  # that are executed or wait
         self._waiting: OrderedDict[X, float] = OrderedDict()  # since when, where patience is limited
         self._standing = 0.0  # since when something has waited all the time
+        self._taking = threading.Lock()  # held by whoever takes something out that is not known to be there
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -76,10 +78,8 @@ class Turns(Generic[X]):
 
     def next(self) -> X | None:
         """Take what has waited longest, if something waits. For any thread."""
-        try:
-            return self._waiting.popitem(last=False)[0]
-        except KeyError:
-            return None
+        with self._taking:
+            return self._waiting.popitem(last=False)[0] if self._waiting else None
 
     def ended(self, exchange: X) -> None:
         """A request has been executed."""
@@ -100,18 +100,18 @@ class Turns(Generic[X]):
         if free > 0 and service.ask_for_work is not None:
             service.ask_for_work()
 
-    def give_waiting(self, give: Give) -> None:
-        """Pass on the request that has waited longest, if one waits and can be moved."""
-        try:
-            exchange, since = self._waiting.popitem(last=False)
-        except KeyError:
-            return
-        if exchange.pass_on(give):
+    def give_waiting(self, give: Give, *, all_of_them: bool = False) -> None:
+        """Pass on the request that has waited longest of those that can be moved, or all that can; others stay."""
+        given = []
+        with self._taking:  # no thread may take one while it is passed on
+            for exchange in list(self._waiting):
+                if exchange.pass_on(give):
+                    del self._waiting[exchange]
+                    given.append(exchange)
+                    if not all_of_them:
+                        break
+        for exchange in given:
             self._count(exchange, -1)
-        else:
-            self._waiting[exchange] = since
-            self._waiting.move_to_end(exchange, last=False)
-            self._wake()
 
     def _count(self, exchange: X, change: int) -> None:
         service = exchange.wire.service

@@ -13,7 +13,7 @@ from shardserve.http.request import Limits
 from shardserve.logs import log
 from shardserve.net.blackbox import BlackBox
 from shardserve.net.board import Word, WorkerState, box
-from shardserve.net.loads import FULL_LOAD, Load, unshared_line
+from shardserve.net.loads import FULL_LOAD, Load, note_taken, unshared_line
 
 if TYPE_CHECKING:
     import asyncio
@@ -165,11 +165,14 @@ class Service:
             self.load[Load.FREE] = self.load[Load.WAITING] = self.load[Load.BUSY] = 0
         if not self.most_connections:
             self.load[Load.FULL] = 0
-        self.load[Load.PENDING] = 0  # what the kernel counted and never came (a scan) must not stay
 
-    def count(self) -> None:
-        """Write down how many connections there are."""
-        self.board[Word.CONNECTIONS] = self.load[Load.CONNECTIONS] = len(self.connections) + self.opening
+    def count(self, *, taken: bool = False) -> None:
+        """Write down how many connections there are; `taken` if one has just been accepted that was steered here."""
+        self.board[Word.CONNECTIONS] = connections = len(self.connections) + self.opening
+        if taken:
+            note_taken(self.load, connections)
+        else:
+            self.load[Load.CONNECTIONS] = connections
         if self.most_connections:
             self.load[Load.FULL] = FULL_LOAD if self.is_full() else 0
             if self.when_room and not self.load[Load.FULL]:
@@ -182,9 +185,9 @@ class Service:
         return 0 < self.most_connections <= len(self.connections) + self.opening
 
     def opened(self, connection: Connection) -> None:
-        """A connection was accepted."""
+        """A connection that was being opened is open; how many there are stays the same."""
+        self.opening -= 1
         self.connections.add(connection)
-        self.count()
         self.board[Word.ACCEPTED] += 1
 
     def closed(self, connection: Connection) -> None:
@@ -204,7 +207,7 @@ class Service:
         """Have every answer close its connection from now on, and give none on: nobody may be there to take them."""
         self.closing = True
         if self.give_on is not None:
-            self.give_on = None
+            self.give_on = self.give_idle = None
             for connection in list(self.connections):
                 connection.drain()
 
@@ -213,7 +216,7 @@ class Service:
         if self.draining:
             return
         self.draining = True
-        self.give_on, self.give_idle, self.ask_for_work = give_on, None, None
+        self.give_on, self.give_idle, self.ask_for_work = give_on, give_on, None
         if give_on is None:
             self.closing = True
             self.load[Load.FREE] = self.load[Load.WAITING] = 0

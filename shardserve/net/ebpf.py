@@ -1,8 +1,9 @@
 """Exact steering: the kernel gives each new connection to the least loaded shard of a group.
 
 Workers publish their load (loads.py) in a map that is mapped into their memory: a plain store, no system call. The
-program below reads it for each connection. PENDING is the program's own: it adds one for each SYN, the worker writes 0
-when its queue is empty and at every tick. So a worker that stands still stops getting connections by itself.
+program below reads it for each connection. It counts each SYN (STEERED), the worker what it accepts (TAKEN), neither is
+ever set back: the difference is what is on its way to the worker, however long a handshake takes, less what will never
+come (FORGOTTEN, strays.py). So a worker that stands still stops getting connections by itself.
 It needs bpf(2) when the maps are made and programs loaded; what is loaded serves on after privileges are dropped.
 """
 
@@ -42,7 +43,15 @@ _PROGRAM = """
         call map_lookup_elem
         if r0 == 0 goto pass                # never so, but the verifier wants to see it asked
         r9 = *(u64 *)(r0 + CONNECTIONS)
-        r1 = *(u64 *)(r0 + PENDING)
+        r1 = *(u64 *)(r0 + STEERED)
+        r2 = *(u64 *)(r0 + TAKEN)
+        r1 -= r2
+        r2 = *(u64 *)(r0 + FORGOTTEN)
+        r1 -= r2
+        r2 = r1                             # r1 = max(r1, 0)
+        r2 s>>= 63
+        r2 &= r1
+        r1 -= r2
         r9 += r1
         r1 = *(u64 *)(r0 + PENALTY)
         r9 += r1
@@ -90,7 +99,7 @@ _PROGRAM = """
         call map_lookup_elem
         if r0 == 0 goto pass
         r1 = 1
-        lock *(u64 *)(r0 + PENDING) += r1
+        lock *(u64 *)(r0 + STEERED) += r1
     pass:
         r0 = 1
         exit
@@ -100,7 +109,7 @@ _PROGRAM = """
 class LeastConnections:
     """Gives each new connection of any group to the least loaded of `capacity` shards; slot i is the shard of line i.
 
-    `memory` holds the lines, each word below 2**28; it is shared with all processes forked later. Raises OSError where
+    `memory` holds the lines, each load below 2**28; it is shared with all processes forked later. Raises OSError where
     the kernel does not permit it or cannot do it.
     """
 

@@ -1,4 +1,4 @@
-"""The load of each shard: a cache line in shared memory that its worker and the kernel write, and all steering reads.
+"""The load of each shard: a line in shared memory that its worker and the kernel write, and all steering reads.
 
 A line belongs to the shard, not to one of its workers (the board has those): whoever accepts for it writes it. With
 eBPF the memory is a map that the kernel's program reads and counts in (ebpf.py), else anonymous shared memory.
@@ -7,9 +7,10 @@ eBPF the memory is a map that the kernel's program reads and counts in (ebpf.py)
 from __future__ import annotations
 
 import mmap
+import struct
 from enum import IntEnum
 
-WORDS = 8  # 64-bit words of a line
+WORDS = 16  # 64-bit words of a line: a cache line of the worker's, and one of the kernel's and the supervisor's
 CAPACITY = 64  # shards; the sets of shards in memory are masks of one word
 EXCLUDED = 1 << 20  # a penalty from which on a shard gets connections only if all are excluded
 FULL_LOAD = 1 << 16  # what a worker that accepts no more connections counts
@@ -20,12 +21,14 @@ class Load(IntEnum):
     """What each word of a shard's line holds."""
 
     CONNECTIONS = 0  # open in its worker
-    PENDING = 1  # steered to it by the kernel's program and not accepted yet
+    TAKEN = 1  # connections its workers have accepted from its own listeners, ever; next to the word before: note_taken
     PENALTY = 2  # written by the supervisor: EXCLUDED, or a head start for the others while a worker is fresh
-    BUSY = 3  # written by the worker: BUSY_LOAD while no thread is free
+    BUSY = 3  # BUSY_LOAD while no turn is free
     FREE = 4  # turns (threads, with WSGI) that are
     WAITING = 5  # requests that wait for one
     FULL = 6  # FULL_LOAD while it has as many connections as it may have
+    STEERED = 8  # connections the kernel's program has given to it, ever: its own to count, atomically
+    FORGOTTEN = 9  # written by the supervisor: those of STEERED that will never be TAKEN (strays.py), modulo 2**64
 
 
 class Aim(IntEnum):
@@ -37,9 +40,10 @@ class Aim(IntEnum):
 
 
 # As plain numbers, for what is done with each connection or call: an enum's member costs as much as the store itself.
-_CONNECTIONS, _PENALTY, _BUSY, _FREE, _WAITING, _FULL = map(
-    int, (Load.CONNECTIONS, Load.PENALTY, Load.BUSY, Load.FREE, Load.WAITING, Load.FULL)
+_CONNECTIONS, _TAKEN, _PENALTY, _BUSY, _FREE, _WAITING, _FULL = map(
+    int, (Load.CONNECTIONS, Load.TAKEN, Load.PENALTY, Load.BUSY, Load.FREE, Load.WAITING, Load.FULL)
 )
+_TAKING = struct.Struct("@2Q")  # native: each word is one store
 _COUNT = int(Aim.COUNT)
 
 
@@ -52,7 +56,7 @@ class Loads:
         self.aim = memoryview(mmap.mmap(-1, WORDS * 8)).cast("Q")
 
     def line(self, shard: int) -> memoryview:
-        """Eight words to read, or (by the one that writes it) to write: `line[Load.CONNECTIONS] = 7`."""
+        """Words to read, or (by the one that writes it) to write: `line[Load.CONNECTIONS] = 7`."""
         return self._lines[shard]
 
     def choose(self) -> list[int]:
@@ -101,6 +105,14 @@ def note_calls(line: memoryview, free: int) -> None:
         line[_FREE], line[_WAITING], line[_BUSY] = free, 0, 0
     else:
         line[_FREE], line[_WAITING], line[_BUSY] = 0, -free, BUSY_LOAD
+
+
+def note_taken(line: memoryview, connections: int) -> None:
+    """Write to a shard's line that one of its `connections` has just been accepted.
+
+    Both words at once: between two stores the kernel's program would see one connection twice, or not at all.
+    """
+    _TAKING.pack_into(line, 0, connections, line[_TAKEN] + 1)
 
 
 def unshared_line() -> memoryview:

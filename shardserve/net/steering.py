@@ -22,6 +22,7 @@ from shardserve.errors import ConfigError
 from shardserve.logs import log
 from shardserve.net.ebpf import LeastConnections
 from shardserve.net.loads import CAPACITY, EXCLUDED, Aim, Load, Loads
+from shardserve.net.strays import Strays
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -98,6 +99,7 @@ class Steering:
         self.loads = Loads(kernel.memory if kernel is not None else None)
         self._kernel = kernel
         self._groups: list[ShardGroup] = []
+        self._strays = [Strays(self.loads.line(shard)) for shard in range(CAPACITY)]
         self.regroup(groups, count)
 
     def regroup(self, groups: Sequence[ShardGroup], count: int) -> None:
@@ -129,11 +131,16 @@ class Steering:
             self.loads.line(shard)[Load.PENALTY] = max(0, sum(loads) // len(loads) - own)
 
     def look_after(self) -> None:
-        """Called ten times a second: what is put on fresh workers halves every 0.7 s, and the aim is made sure of."""
+        """Called ten times a second: what is put on fresh workers halves every 0.7 s, and the aim is made sure of.
+
+        With eBPF, what was steered and will never be accepted is forgotten (strays.py).
+        """
         for shard in range(self.loads.aim[Aim.COUNT]):
             line = self.loads.line(shard)
             if 0 < line[Load.PENALTY] < EXCLUDED:
                 line[Load.PENALTY] = line[Load.PENALTY] * 9 // 10
+            if self._kernel is not None:
+                self._strays[shard].look([group.sockets[shard] for group in self._groups])
         self.refresh()
 
     def exclude(self, shards: Collection[int]) -> None:

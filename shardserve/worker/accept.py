@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from shardserve.logs import log
 from shardserve.net.closing import blank, open_door, shut_door
-from shardserve.net.loads import Load
 
 if TYPE_CHECKING:
     import socket
@@ -39,12 +38,12 @@ class Opening:
         self._service = service
         self._tasks: dict[asyncio.Task[object], socket.socket] = {}
 
-    def open(self, accepted: socket.socket, make_connection: Make) -> None:
-        """Begin to serve a socket; `make_connection` makes its protocol."""
+    def open(self, accepted: socket.socket, make_connection: Make, *, taken: bool = False) -> None:
+        """Begin to serve a socket; `make_connection` makes its protocol. For `taken`, see Service.count."""
         accepted.setblocking(False)
         service = self._service
         service.opening += 1
-        service.count()  # at once: others steer by it
+        service.count(taken=taken)  # at once: others steer by it
         task: asyncio.Task[object] = service.loop.create_task(
             service.loop.connect_accepted_socket(lambda: make_connection(service), accepted)
         )
@@ -62,16 +61,17 @@ class Opening:
 
     def _opened(self, task: asyncio.Task[object]) -> None:
         del self._tasks[task]
-        self._service.opening -= 1
-        self._service.count()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.debug("a connection was lost while it was taken up: %s", error)
+            self._service.opening -= 1
+            self._service.count()
 
 
 class Acceptor:
     """Accepts from one listener onto one loop. `make_connection` makes the protocol of a connection.
 
     `gate` says whether it is others that should accept from a shared listener now; `accepted` is called after a batch.
+    `own`: the listener is of the worker's own shard, not of one that it stands in for.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Acceptor:
         listener: Listener,
         make_connection: Make,
         *,
+        own: bool = True,
         gate: Callable[[], bool] | None = None,
         accepted: Callable[[], None] | None = None,
     ) -> None:
@@ -99,6 +100,7 @@ class Acceptor:
         self._gone = False  # the listener has been let go
         self._shut = False  # it lets nobody in any more
         self._sharded = listener.sharded
+        self._own = own and listener.sharded
 
     def start(self) -> None:
         """Accept whenever a connection waits."""
@@ -182,7 +184,6 @@ class Acceptor:
             try:
                 accepted, _ = self._socket.accept()
             except BlockingIOError:
-                self._service.load[Load.PENDING] = 0
                 return
             except OSError as error:
                 if error.errno in _EXHAUSTED:
@@ -194,7 +195,7 @@ class Acceptor:
     def _open(self, accepted: socket.socket) -> None:
         if self._shut:
             open_door(accepted)
-        self._opening.open(accepted, self._make_connection)
+        self._opening.open(accepted, self._make_connection, taken=self._own)
 
     def _wait_for_room(self) -> None:
         """The worker has all the connections it may have: what comes waits in the queue until one of them closes."""

@@ -56,7 +56,7 @@ class Listening:
         self.release(shard)
         inbox, *listeners = sockets
         self.handover.read(shard, inbox)
-        self._adopted[shard] = adopted = [self._acceptor(Listener(sock, sharded=True)) for sock in listeners]
+        self._adopted[shard] = adopted = [self._acceptor(Listener(sock, sharded=True), own=False) for sock in listeners]
         for acceptor in adopted:
             acceptor.start()
 
@@ -71,7 +71,7 @@ class Listening:
     def inherit(self, sockets: Sequence[socket.socket]) -> None:
         """Answer what waits on listeners that the service gives up, let nobody else in, and close them."""
         for sock in sockets:
-            acceptor = self._acceptor(Listener(sock, sharded=True))
+            acceptor = self._acceptor(Listener(sock, sharded=True), own=False)
             acceptor.shut()
             acceptor.start()
             self._inherited.append(acceptor)
@@ -146,10 +146,10 @@ class Listening:
     def _acceptors(self) -> list[Acceptor]:
         return [*self._own, *(one for adopted in self._adopted.values() for one in adopted), *self._inherited]
 
-    def _acceptor(self, listener: Listener) -> Acceptor:
+    def _acceptor(self, listener: Listener, *, own: bool = True) -> Acceptor:
         siblings = self._place.siblings
         gate = accepted = None
         if siblings is not None:
             gate = partial(siblings.loads.is_above_least, self._place.shard)
             accepted = siblings.table.aim if siblings.table is not None else None
-        return Acceptor(self._service, self._opening, listener, H1Connection, gate=gate, accepted=accepted)
+        return Acceptor(self._service, self._opening, listener, H1Connection, own=own, gate=gate, accepted=accepted)

@@ -178,6 +178,7 @@ class Worker:
         ends = self._loop.time() + timeout
         while True:
             emptied = self.service.drain(give_on)
+            self._share_work()
             left = max(0.0, ends - self._loop.time())
             await asyncio.wait((emptied, self._hurry), timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if give_on is not None or not emptied.done() or not await self.listening.take_late():
@@ -188,13 +189,19 @@ class Worker:
             self.service.cut()
             await asyncio.wait((emptied,), timeout=_QUICK)
 
+    def _share_work(self) -> None:
+        """Have nothing wait for its turn in vain: here, where the replacement is idle, or elsewhere."""
+        if self._turns is not None:
+            self._turns.look_for_work(self.service)
+            if self.service.give_on is not None:
+                self._turns.give_waiting(self.service.give_on, all_of_them=True)
+
     def _tick(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
         self._ticker = self._loop.call_later(self._tick_every, self._tick)
         self.service.tick()
-        if self._turns is not None:
-            self._turns.look_for_work(self.service)
+        self._share_work()
         if not self.service.forked and has_children():
             self.service.forked = True
         if self._leaving is not None:

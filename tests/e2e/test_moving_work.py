@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 # Says who it is; /hold waits until the named pipe of the test is opened, which is far longer than any test lasts.
 APP = """
-import hashlib, json, os, pathlib
+import hashlib, itertools, json, os, pathlib
+CALLS = itertools.count()
 RELEASE = pathlib.Path(__file__).with_name("release")
 def app(environ, start_response):
     body = environ["wsgi.input"].read()
@@ -34,7 +35,7 @@ def app(environ, start_response):
             import time; time.sleep(0.01)
     start_response("200 OK", [("Content-Type", "application/json")])
     answer = {"pid": os.getpid(), "path": environ["PATH_INFO"], "port": environ["REMOTE_PORT"],
-              "body": hashlib.sha256(body).hexdigest(), "size": len(body)}
+              "body": hashlib.sha256(body).hexdigest(), "size": len(body), "call": next(CALLS)}
     return [json.dumps(answer).encode()]
 """
 
@@ -60,6 +61,14 @@ class Held:
     def _held(self) -> list[int]:
         path = self.folder / "held"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def send(self, path: str, size: int) -> socket.socket:
+        """Post so many octets on a connection of its own."""
+        sock = socket.create_connection(("127.0.0.1", self.server.port), 10)
+        self.sockets.append(sock)
+        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
+        sock.sendall(head.encode() + b"x" * size)
+        return sock
 
     def release(self) -> None:
         (self.folder / "release").touch()
@@ -152,6 +161,36 @@ def test_what_waits_everywhere_goes_to_the_first_that_is_free(held: Held) -> Non
         sock.close()
     assert len(answered) == 1
     assert f"shard 3: worker {answered.pop()} serves" in held.server.log
+
+
+@pytest.mark.parametrize("held", [("--workers", "1")], indirect=True)
+def test_what_cannot_be_moved_neither_stops_what_is_behind_it_nor_loses_its_place(held: Held) -> None:
+    busy = held.hold()
+    waiting = [held.send(path, size) for path, size in (("/1", 70_000), ("/2", 10), ("/3", 70_000))]
+    eventually("all wait for a thread", lambda: accepted_by(held.server) == 4)
+    held.server.signal(signal.SIGTTIN)  # a worker that asks for work
+    [moved] = read_all(waiting[1])
+    assert moved["pid"] != busy
+    held.release()
+    [first], [last] = read_all(waiting[0]), read_all(waiting[2])
+    assert first["pid"] == last["pid"] == busy
+    assert (first["call"], last["call"]) == (1, 2), "the first to come is the first to be called, after the one held"
+
+
+@pytest.mark.parametrize("held", [("--workers", "1"), ("--workers", "2")], indirect=True)
+def test_what_waits_at_a_worker_that_is_replaced_goes_to_the_replacement(held: Held) -> None:
+    for _ in held.server.workers():
+        held.hold()
+    waiting = [held.send("/", 10) for _ in range(6)]
+    eventually("all wait for a thread", lambda: accepted_by(held.server) == len(held.sockets))
+    before = held.server.workers()
+    held.server.signal(signal.SIGHUP)
+    for sock in waiting:
+        [answer] = read_all(sock)  # while what the old ones execute goes on
+        assert answer["pid"] not in before
+    assert set(before) <= set(held.server.workers())
+    held.release()
+    held.server.wait_for("reload complete")
 
 
 def accepted_by(server: Server) -> int:

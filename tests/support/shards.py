@@ -1,4 +1,4 @@
-"""A steered group of listeners whose workers the test plays: it accepts, publishes the load, resets what is pending."""
+"""A steered group of listeners whose workers the test plays: it accepts and publishes the load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from shardserve.net import bpf
 from shardserve.net.address import Address
 from shardserve.net.ebpf import LeastConnections
 from shardserve.net.listener import bind
-from shardserve.net.loads import CAPACITY, Load, Loads
+from shardserve.net.loads import CAPACITY, Load, Loads, note_taken
+from shardserve.net.strays import under_way
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -57,17 +58,18 @@ class Shards:
             shard = self.sockets.index(ready[0])
             self.stack.enter_context(ready[0].accept()[0])
             self.held[shard] = self.held.get(shard, 0) + 1
-        self.tick()
+            note_taken(self.loads.line(shard), self.held[shard])
 
-    def tick(self) -> None:
-        """What every live worker does once a second."""
+    def publish(self) -> None:
+        """What is `held` is open, and nothing is under way any more."""
         for shard in range(len(self.sockets)):
             line = self.loads.line(shard)
             line[Load.CONNECTIONS] = self.held.get(shard, 0)
-            line[Load.PENDING] = 0
+            line[Load.TAKEN] = line[Load.STEERED]
 
-    def pending(self) -> list[int]:
-        return [self.loads.line(shard)[Load.PENDING] for shard in range(len(self.sockets))]
+    def pending(self, count: int = 0) -> list[int]:
+        """What is under way to each shard, or to the first `count` ones."""
+        return [under_way(self.loads.line(shard)) for shard in range(count or len(self.sockets))]
 
     def add(self) -> socket.socket:
         """One more listener of the group."""

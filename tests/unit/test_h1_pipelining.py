@@ -19,6 +19,7 @@ from shardserve.http.lifetime import Lifetime
 from shardserve.http.parsers import make_parser
 from shardserve.http.service import Service
 from shardserve.net.board import Board, Word, WorkerState
+from shardserve.worker.accept import Opening
 from shardserve.worker.loop import make_spawn, new_loop
 
 if TYPE_CHECKING:
@@ -370,8 +371,7 @@ async def _exchange_over_a_socket(loop: asyncio.AbstractEventLoop, size: int) ->
                         length = int(line[15:])
                 answers.append(replies.read(length))
 
-    ours.setblocking(False)
-    await loop.connect_accepted_socket(lambda: H1Connection(service), ours)
+    Opening(service).open(ours, H1Connection)
     await asyncio.to_thread(client)
     await service.drain()
     await loop.shutdown_default_executor()
