@@ -3,7 +3,7 @@ VENV   ?= .venv
 TESTS  ?= tests
 RUN    := $(VENV)/bin
 
-.PHONY: serve test suite sharding check format docs bench clean
+.PHONY: serve test suite sharding compat check format docs bench clean
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -18,6 +18,15 @@ suite: $(VENV)/.tests                ## the same without the matrix of tests/sha
 
 sharding: $(VENV)/.tests             ## the matrix of tests/sharding in full, with its tables (docs/sharding.md)
 	SHARDING=full $(RUN)/python -m pytest -q tests/sharding
+
+compat: $(VENV)-compat/.installed    ## gunicorn's framework compatibility suite (docs/compatibility.md)
+	$(VENV)-compat/bin/python tests/compat/run.py $(VENV)-compat $(COMPAT)
+
+$(VENV)-compat/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-compat
+	$(VENV)-compat/bin/python -m pip install -q --prefer-binary -e . blacksheep channels django fastapi litestar quart \
+		starlette httpx websockets pytest pytest-asyncio
+	@touch $@
 
 check: $(VENV)/.tests                ## format, lint, types, layers
 	$(RUN)/ruff format --check .
