@@ -7,6 +7,7 @@ Exception
 │   │   └── AppNotFound       4  module or attribute missing, or not an application
 │   └── BindError             5  an address is taken or cannot be bound
 ├── ProtocolError             a request we refuse; answered with `status`, never logged as a fault of ours
+├── FrameError                octets of a WebSocket client that break the rules; it is closed with `code`
 └── OSError
     └── ClientDisconnected    the client has gone; raised to the application by ASGI `send()` (spec 2.4)
 """
@@ -55,11 +56,24 @@ class BindError(ShardserveError):
 
 
 class ProtocolError(Exception):
-    """A request that is refused: `status` is the HTTP status to answer with, `reason` a few plain words."""
+    """A request that is refused: `status` is the HTTP status to answer with, `reason` a few plain words.
 
-    def __init__(self, status: int, reason: str) -> None:
+    `headers` are fields that such an answer has to have, as (name, value).
+    """
+
+    def __init__(self, status: int, reason: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         super().__init__(reason)
         self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+class FrameError(Exception):
+    """A WebSocket connection that has to be failed (RFC 6455 section 7.1.7): with this close code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
         self.reason = reason
 
 

@@ -42,6 +42,7 @@ SOCKETS = "Sockets"
 WORKERS = "Workers"
 TIMEOUTS = "Timeouts"
 LIMITS = "Limits"
+WEBSOCKET = "WebSocket"
 LOGGING = "Logging"
 PROXIES = "Proxies"
 DEVELOPMENT = "Development"
@@ -259,6 +260,28 @@ class Config:
 
     # Limits
 
+    worker_connections: int = option(
+        0,
+        "Open connections at which a worker accepts no more until one closes; new ones go to other workers, or wait in "
+        "the backlog. 0 sets no limit but that of open files.",
+        kind=Whole(),
+        group=LIMITS,
+    )
+    limit_concurrency: int = option(
+        0,
+        "Requests that a worker executes at once; what comes beyond goes to a worker that has fewer, or waits in order "
+        "and is answered 503 with Retry-After after queue-timeout. WSGI executes as many as threads at most: there any "
+        "number turns the time limit on. 0 sets no limit.",
+        kind=Whole(),
+        group=LIMITS,
+        names=Names(uvicorn=("limit_concurrency",)),
+    )
+    queue_timeout: float = option(
+        0.5,
+        "How long a request may wait for its turn under limit-concurrency; then 503. 0 lets it wait.",
+        kind=Seconds(),
+        group=LIMITS,
+    )
     max_connection_requests: int = option(
         0,
         "Requests after which a connection is closed, with its last answer, drawn up to a tenth more; 0 never.",
@@ -309,6 +332,43 @@ class Config:
         "Largest request body in bytes that is kept on disk for a WSGI application; more is 413. 0 sets no limit.",
         kind=Whole(),
         group=LIMITS,
+    )
+
+    # WebSocket
+
+    ws_max_size: int = option(
+        16 * 1024**2,
+        "Largest WebSocket message in bytes (or 512K, 16M), inflated; for a larger one it is closed with 1009. 0 sets "
+        "no limit.",
+        kind=Size(),
+        group=WEBSOCKET,
+        names=Names(gunicorn=("websocket_max_message_size",)),
+    )
+    ws_ping_interval: float = option(
+        20.0,
+        "How often a WebSocket's client is pinged; 0 never.",
+        kind=Seconds(),
+        group=WEBSOCKET,
+    )
+    ws_ping_timeout: float = option(
+        20.0,
+        "How long a pinged client may be silent before its WebSocket is closed with 1011; 0 for ever.",
+        kind=Seconds(),
+        group=WEBSOCKET,
+    )
+    ws_deflate: bool = option(
+        False,
+        "Compress WebSocket messages (permessage-deflate) with clients that offer it; costs CPU, and about 40 KiB of "
+        "memory for each such connection.",
+        kind=Switch(),
+        group=WEBSOCKET,
+        names=Names(uvicorn=("ws_per_message_deflate",)),
+    )
+    ws_deflate_threshold: int = option(
+        1024,
+        "Messages of fewer bytes (or 1K) are sent without compression.",
+        kind=Size(),
+        group=WEBSOCKET,
     )
 
     # Proxies

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from shardserve.http.request import Request
 
     App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
+    OpenWebSocket = Callable[["AsgiGateway", Wire, Request], Exchange | None]
 
-_HELD_MAX = 65536  # octets of a body that wait for receive() before the client is held
+HELD_MAX = 65536  # octets of a body that wait for receive() before the client is held
 # 2.3, although `send` raises once the client has gone (2.4): from 2.4 on Starlette leaves it to send() to notice that,
 # and a stream that waits for news would never be told (docs/decisions/0005-asgi-version.md).
 _VERSIONS = {"version": "3.0", "spec_version": "2.3"}
@@ -36,17 +37,24 @@ class AsgiGateway:
         proxies: TrustedProxies,
         root_path: str,
         extensions: dict[str, Any],
+        open_websocket: OpenWebSocket | None = None,
     ) -> None:
-        """`spawn` starts a coroutine as a task; `extensions` is put into each scope as it is."""
+        """`spawn` starts a coroutine as a task; `extensions` is put into each scope as it is.
+
+        `open_websocket` is asked first where a request wants to upgrade; without it all are served as they are.
+        """
         self.app = app
         self.spawn = spawn
         self.proxies = proxies
         self.root_path = root_path
         self.extensions = extensions
+        self.open_websocket = open_websocket
         self.state: dict[str, Any] = {}  # the lifespan's; each request gets a shallow copy
 
-    def open(self, wire: Wire, request: Request) -> AsgiExchange:
-        """Open the exchange for a request."""
+    def open(self, wire: Wire, request: Request) -> Exchange:
+        """Open the exchange for a request. Raises ProtocolError for a bad WebSocket handshake."""
+        if request.upgrade and self.open_websocket is not None:
+            return self.open_websocket(self, wire, request) or AsgiExchange(wire, request, self)
         return AsgiExchange(wire, request, self)
 
     def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
@@ -112,7 +120,7 @@ class AsgiExchange(Exchange):
         if self._done:
             return  # nobody will ask for it
         self._body = self._body + data if self._body else data
-        if len(self._body) > _HELD_MAX:
+        if len(self._body) > HELD_MAX:
             self.wire.hold()
         self._wake()
 

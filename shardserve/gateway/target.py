@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Peer = tuple[str, int] | None
 
 
+# What X-Forwarded-Proto may say; some proxies name a WebSocket's own schemes.
+_SCHEMES = {b"http": "http", b"https": "https", b"ws": "http", b"wss": "https"}
 _PERCENT = ord("%")  # to be looked for as a number: CPython's `bytes in bytes` raises and drops a TypeError first
 
 
@@ -75,9 +77,7 @@ class TrustedProxies:
             if name == b"x-forwarded-for":
                 hops += value.split(b",")
             elif name == b"x-forwarded-proto":
-                said = value.split(b",")[-1].strip().lower()
-                if said in (b"http", b"https"):
-                    scheme = said.decode()
+                scheme = _SCHEMES.get(value.split(b",")[-1].strip().lower(), scheme)
         # Each proxy appends who it was called by: walk back from the nearest until one we do not trust.
         for hop in reversed(hops):
             host = _bare_host(hop.strip().decode("latin-1"))

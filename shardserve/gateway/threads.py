@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Call(Protocol):
@@ -15,34 +17,27 @@ class Call(Protocol):
         """Run; it must not raise."""
 
 
-C = TypeVar("C", bound=Call)
-
-
-class ThreadPool(Generic[C]):
-    """`size` threads, started at once. Their stuck calls do not keep the process alive (they are daemons)."""
+class ThreadPool:
+    """`size` threads. Their stuck calls do not keep the process alive (they are daemons)."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._waiting: deque[C] = deque()
         # One entry wakes one thread, which takes what has waited longest: nothing, if that has been withdrawn.
         self._wakings: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, take: Callable[[], Call | None]) -> None:
+        """Start the threads; `take` gives them what waits."""
         self._threads = [
-            threading.Thread(target=self._work, name=f"shardserve-wsgi-{index}", daemon=True) for index in range(size)
+            threading.Thread(target=self._work, args=(take,), name=f"shardserve-wsgi-{index}", daemon=True)
+            for index in range(self.size)
         ]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, call: C) -> None:
-        """Run `call` on the next free thread."""
-        self._waiting.append(call)
+    def wake(self) -> None:
+        """There is one call more to take."""
         self._wakings.put(True)
-
-    def withdraw(self) -> C | None:
-        """Take back the call that has waited longest for a thread, if one waits."""
-        try:
-            return self._waiting.popleft()
-        except IndexError:
-            return None
 
     def stop(self, timeout: float) -> None:
         """End the threads after the calls that wait; give up on each after `timeout` seconds."""
@@ -51,8 +46,8 @@ class ThreadPool(Generic[C]):
         for thread in self._threads:
             thread.join(timeout)
 
-    def _work(self) -> None:
+    def _work(self, take: Callable[[], Call | None]) -> None:
         while self._wakings.get():
-            call = self.withdraw()
+            call = take()
             if call is not None:
                 call.call()

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import ClientDisconnected, ProtocolError
 from shardserve.gateway.failure import answer_failure, log_failure
-from shardserve.gateway.spool import Spool
+from shardserve.gateway.spool import Room, Spool
 from shardserve.gateway.target import decode_path, split_root
+from shardserve.gateway.turns import Turns, answer_overload
 from shardserve.http.exchange import Exchange
 from shardserve.logs import log
-from shardserve.net.loads import note_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from shardserve.gateway.threads import ThreadPool
     from shardserve.http.exchange import Give, Wire
     from shardserve.http.request import Request
-    from shardserve.http.service import Service
 
     App = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]], Iterable[bytes]]
     ExcInfo = tuple[type[BaseException], BaseException, Any] | tuple[None, None, None] | None
@@ -57,14 +56,22 @@ class WsgiGateway:
     """One per worker: what every request of it shares."""
 
     def __init__(
-        self, app: App, pool: ThreadPool[WsgiExchange], proxies: TrustedProxies, root_path: str, extra: dict[str, Any]
+        self,
+        app: App,
+        pool: ThreadPool,
+        proxies: TrustedProxies,
+        root_path: str,
+        extra: dict[str, Any],
+        patience: float = 0.0,
     ) -> None:
-        """`extra` is put into each environ as it is."""
+        """`extra` is put into each environ as it is; `patience` is how long requests wait for a thread (turns.py)."""
         self.app = app
         self.pool = pool
         self.proxies = proxies
         self.root_path = root_path
-        self._calls = 0  # that run or wait for a thread
+        self.room = Room()
+        self.turns: Turns[WsgiExchange] = Turns(pool.size, pool.wake, patience)
+        pool.start(self.turns.next)
         self._base: dict[str, Any] = {
             "wsgi.version": (1, 0),
             "wsgi.errors": sys.stderr,
@@ -74,44 +81,6 @@ class WsgiGateway:
             "wsgi.input_terminated": True,
             **extra,
         }
-
-    def take(self, exchange: WsgiExchange) -> None:
-        """Have a complete request executed: by a thread here or, where none is free, by a worker that has one."""
-        service = exchange.wire.service
-        give = service.give_idle
-        if self._calls >= self.pool.size and give is not None and not exchange.wire.moved and exchange.pass_on(give):
-            return
-        service.running.add(exchange)
-        self._calls += 1
-        note_calls(service.load, self.pool.size - self._calls)
-        self.pool.submit(exchange)
-
-    def ended(self, exchange: WsgiExchange) -> None:
-        """A call has returned."""
-        service = exchange.wire.service
-        service.ended(exchange)
-        self._calls -= 1
-        self.look_for_work(service)
-
-    def look_for_work(self, service: Service) -> None:
-        """Ask for a request that waits for a thread at another worker, if there is a free one here."""
-        free = self.pool.size - self._calls
-        note_calls(service.load, free)
-        if free > 0 and service.ask_for_work is not None:
-            service.ask_for_work()
-
-    def give_waiting(self, give: Give) -> None:
-        """Pass on the request that has waited longest for a thread, if one waits and can be moved."""
-        exchange = self.pool.withdraw()
-        if exchange is None:
-            return
-        service = exchange.wire.service
-        if not exchange.gone and exchange.pass_on(give):
-            self._calls -= 1
-            note_calls(service.load, self.pool.size - self._calls)
-            service.ended(exchange)
-        else:
-            self.pool.submit(exchange)
 
     def open(self, wire: Wire, request: Request) -> WsgiExchange:
         """Open the exchange for a request."""
@@ -174,7 +143,7 @@ class WsgiExchange(Exchange):
     def __init__(self, wire: Wire, request: Request, gateway: WsgiGateway) -> None:
         Exchange.__init__(self, wire, request)
         self._gateway = gateway
-        self._body = Spool()
+        self._body = Spool(gateway.room)
         self._started = False
         self._ended = False
         self._status = 0
@@ -196,7 +165,7 @@ class WsgiExchange(Exchange):
         if self.request.expect_continue:
             self.wire.inform(self, 100, ())
         if self._ended:
-            self._gateway.take(self)
+            self._gateway.turns.take(self)
 
     def feed(self, data: bytes) -> None:
         """See Exchange.feed."""
@@ -216,24 +185,35 @@ class WsgiExchange(Exchange):
         """See Exchange.end."""
         self._ended = True
         if self._started:
-            self._gateway.take(self)
+            self._gateway.turns.take(self)
 
     def pass_on(self, give: Give) -> bool:
-        """Let another worker serve the request, if `give` can pass it on and nothing of it has happened yet."""
+        """See Turn.pass_on."""
         if not self.wire.move(self, give):
             return False
         self.gone = True
         self._body.close()
         return True
 
+    def shed(self) -> None:
+        """See Turn.shed."""
+        self._body.close()
+        answer_overload(self)
+
     def hung_up(self) -> None:
-        """See Exchange.hung_up: a WSGI application cannot be told; its answer may still be read."""
+        """See Exchange.hung_up: a WSGI application cannot be told; its answer may still be read.
+
+        While it waits in a queue that is shed from, the client is taken for gone; one that reads gets that answer.
+        """
+        turns = self._gateway.turns
+        if turns.patience and turns.drop(self):
+            self.shed()
 
     def lost(self) -> None:
         """See Exchange.lost: a streamed response ends at its next block."""
         if self._gate is not None:
             self._gate.set()
-        if not (self._started and self._ended):
+        if not (self._started and self._ended) or self._gateway.turns.drop(self):
             self._body.close()
 
     def is_streaming(self) -> bool:
@@ -272,7 +252,7 @@ class WsgiExchange(Exchange):
 
     def _returned(self) -> None:
         self._body.close()
-        self._gateway.ended(self)
+        self._gateway.turns.ended(self)
 
     # On the application's thread
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _QUOTED = rb"\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\""
 _EXTENSION = rb"[ \t]*;[ \t]*" + TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + TOKEN + rb"|" + _QUOTED + rb"))?"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
+_HEX = b"0123456789ABCDEFabcdef"
 _TRAILER_LINE = re.compile(TOKEN + rb":[\t -~\x80-\xff]*")
 _LINE_MAX = 1024  # a chunk size with its extensions
 _EXTENSIONS_MAX = 16384  # octets of extensions in one body: they carry nothing, so a lot of them is an attack
@@ -66,7 +67,11 @@ class ChunkedBody:
                 self._left -= len(piece)
                 if self._left:
                     break
-                self._state = _DATA_END
+                if data.startswith(b"\r\n", position):
+                    position += 2
+                    self._state = _SIZE
+                else:
+                    self._state = _DATA_END
             line_end = data.find(b"\r\n", position)
             if line_end < 0:
                 self._keep(data[position:])
@@ -88,20 +93,23 @@ class ChunkedBody:
             raise ProtocolError(400, "chunk longer than its size")
         if self._state == _SIZE and len(partial) - partial.endswith(b"\r") > _LINE_MAX:
             raise ProtocolError(400, "chunk size line too long")
-        if self._state == _TRAILER and self._trailer_size + len(partial) > self._limits.section:
+        too_long = len(partial) - partial.endswith(b"\r") > self._limits.field_size
+        if self._state == _TRAILER and (too_long or self._trailer_size + len(partial) > self._limits.section):
             raise ProtocolError(431, "trailer section too large")
         self._buffer = partial
 
     def _take_line(self, line: bytes) -> None:
         if self._state == _SIZE:
+            if 0 < len(line) <= 16 and not line.translate(None, _HEX):  # no extension, as nearly always
+                self._set_size(line)
+                return
             found = _SIZE_LINE.fullmatch(line) if len(line) <= _LINE_MAX else None
             if found is None:
                 raise ProtocolError(400, "malformed chunk size")
             self._extensions += len(found[2])
             if self._extensions > _EXTENSIONS_MAX:
                 raise ProtocolError(400, "too many chunk extensions")
-            self._left = int(found[1], 16)
-            self._state = _DATA if self._left else _TRAILER
+            self._set_size(found[1])
         elif self._state == _DATA_END:
             if line:
                 raise ProtocolError(400, "chunk longer than its size")
@@ -111,7 +119,14 @@ class ChunkedBody:
         else:
             self._state = _DONE
 
+    def _set_size(self, digits: bytes) -> None:
+        self._left = int(digits, 16)
+        self._state = _DATA if self._left else _TRAILER
+
     def _check_trailer(self, line: bytes) -> None:
+        room = self._limits.section - self._trailer_size
+        if b"\n" in line[: room + 1] or b"\r" in line[:room]:  # what _keep would have met first
+            raise ProtocolError(400, "line in a chunked body that does not end in CRLF")
         self._trailer_size += len(line) + 2
         self._trailer_fields += 1
         too_many = self._trailer_fields > self._limits.fields or len(line) > self._limits.field_size

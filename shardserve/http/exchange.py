@@ -1,8 +1,9 @@
 """The contract between a protocol (the wire) and a gateway (the exchange): these two classes and nothing else.
 
     wire -> exchange    start()   feed(data)   end()   hung_up()   lost()   is_streaming()   dismiss()   cancel()
+                        look(now)
     exchange -> wire    respond(...)   write(...)   inform(...)   abort(...)   refuse(...)   paused   hold()   release()
-                        move(...)
+                        upgrade(...)   wake(...)   move(...)
 
 A wire implements one HTTP version on one connection (later: one stream of HTTP/2 is a wire as well). An exchange is one
 request and its response; gateways subclass it. All of it happens on the worker's loop.
@@ -44,7 +45,7 @@ class Exchange:
         raise NotImplementedError
 
     def feed(self, data: bytes) -> None:
-        """Take the next octets of the request body; never called with nothing."""
+        """Take the next octets of the request body, or, once upgraded, of the connection; never called with nothing."""
         raise NotImplementedError
 
     def end(self) -> None:
@@ -64,11 +65,15 @@ class Exchange:
         raise NotImplementedError
 
     def dismiss(self) -> None:
-        """The graceful timeout is nearly over: tell the application to end. (A WebSocket's will close it with 1012.)"""
+        """The graceful timeout is nearly over: tell the application to end."""
         raise NotImplementedError
 
     def cancel(self) -> None:
         """The graceful timeout or the request's own is over: end the application's work, if it can be ended."""
+        raise NotImplementedError
+
+    def look(self, now: float) -> None:
+        """For one that has upgraded: it is `now`, a time that it asked for (`Wire.wake`) or another."""
         raise NotImplementedError
 
 
@@ -111,6 +116,19 @@ class Wire:
 
     def refuse(self, exchange: Exchange, error: ProtocolError) -> None:
         """Answer the request with an error status of the server's own, if its answer has not begun, and close."""
+        raise NotImplementedError
+
+    def upgrade(self, exchange: Exchange, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Answer that this is a WebSocket from now on: all octets are the exchange's (`feed`, `write`).
+
+        There are no deadlines but those that it asks for (`wake`). A `write` with `more` false ends the connection,
+        once the client has got what was written. Raises ValueError or TypeError, with nothing sent, for fields that
+        must not be sent.
+        """
+        raise NotImplementedError
+
+    def wake(self, exchange: Exchange, at: float) -> None:
+        """Call `look` at this time of the service's clock, or a little later; an earlier time asked for stays."""
         raise NotImplementedError
 
     def move(self, exchange: Exchange, give: Give) -> bool:

@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER
 from shardserve.http.h1_reading import H1Reading
-from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, TO_COME
+from shardserve.http.h1_writing import BY_CLOSE, CHUNKED, CLOSED, HEAD, LENGTH, READ, TO_COME, UPGRADED
+from shardserve.http.head import encode_fields
+from shardserve.http.request import HEAD_END
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from shardserve.http.exchange import Exchange, Give
     from shardserve.http.service import Service
 
+# RFC 9110 sections 7.8 and 15.2.2
+_SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade"
 _DISCARD_MAX = 65536  # octets of an unwanted body that are read to keep the connection
 
 
@@ -69,6 +75,7 @@ class H1Connection(H1Reading):
             self.release()
         self.moved = False
         self.answer_by = NEVER
+        self._raw = b""
         if self.service.draining:
             self.service.loop.call_soon(self.drain, context=self.service.context)
         elif self._buffer and not self._pumping:
@@ -102,13 +109,41 @@ class H1Connection(H1Reading):
         else:
             self.linger()
 
+    # A WebSocket
+
+    def upgrade(self, exchange: Exchange, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """See Wire.upgrade. What is sent from then on is delimited by close, as far as HTTP can see."""
+        if exchange is not self._exchange:
+            return
+        self.transport.write(b"".join(encode_fields(_SWITCH, headers)[0]) + HEAD_END)
+        self._state = UPGRADED
+        self._framing = BY_CLOSE
+        self._status = 101
+        self._keep = False
+        self._raw = b""
+        self.answer_by = NEVER
+        if self.paused is None:  # else the watch over a client that does not read goes on
+            self.deadline = NEVER
+        data, self._buffer = self._buffer, b""
+        if not self._reading:
+            self.release()
+        if data:
+            exchange.feed(data)
+
+    def wake(self, exchange: Exchange, at: float) -> None:
+        """See Wire.wake."""
+        if exchange is self._exchange:
+            self.deadline = min(self.deadline, at)
+
     # Deadlines and drain
 
     def expire_reading(self) -> None:
         """See Connection.expire_reading."""
-        if self._state in (LENGTH, CHUNKED):
+        if self._state == UPGRADED and self._exchange is not None:
+            self._exchange.look(self.service.now)
+        elif self._state in (LENGTH, CHUNKED):
             self._check_pace()
-        elif self._state == HEAD and self._head_begun:
+        elif self._state == HEAD and self._partial is not None:
             self._refuse(ProtocolError(408, "the request's head took too long"))
         elif self._exchange is None and self.service.now < self._idle_until:
             self.deadline = self._idle_until
@@ -133,7 +168,7 @@ class H1Connection(H1Reading):
 
         Where that is not possible, wait a moment for a request that may be on its way.
         """
-        if self._state != HEAD or self._exchange is not None or self.lingering or self._head_begun:
+        if self._state != HEAD or self._exchange is not None or self.lingering or self._partial is not None:
             return
         give = self.service.give_on
         if give is not None and not self._eof and self.part(give, self._buffer):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.connection import NEVER
-from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, H1Writing
+from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED, H1Writing
 from shardserve.http.pace import BodyPace
-from shardserve.http.request import HEAD_END, check_partial, read_request
+from shardserve.http.request import HEAD_END, PartialHead, earliest_fault, read_request
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,9 +40,9 @@ class H1Reading(H1Writing):
         "_body",
         "_buffer",
         "_eof",
-        "_head_begun",
         "_left",
         "_pace",
+        "_partial",
         "_pumping",
         "_raw",
         "_remaining",
@@ -59,7 +59,7 @@ class H1Reading(H1Writing):
         self._buffer = octets
         self._raw = b""  # the current request as it came, where it may be moved
         self._blank = False  # an empty line before the next request has been skipped
-        self._head_begun = False  # part of a head has come, and the deadline is that of the whole head
+        self._partial: PartialHead | None = None  # while a head has begun: the deadline is that of the whole head
         self._body: ChunkedBody | None = None
         self._left = 0  # octets of the request body to come, where its length was declared
         self._allowance = 0  # octets of an unwanted body that may still come
@@ -95,11 +95,17 @@ class H1Reading(H1Writing):
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
+            if self._partial is not None and data.find(HEAD_END, max(0, self._partial.seen - 2)) < 0:
+                self._await_head(data)
+                return
         state = self._state
         if state == HEAD:
             self._pump(data)
         elif state == READ:
             self._keep_for_later(data)
+        elif state == UPGRADED:
+            if self._exchange is not None:
+                self._exchange.feed(data)
         elif state != CLOSED:
             self._read_body(data)
 
@@ -168,19 +174,24 @@ class H1Reading(H1Writing):
                 self._resume_soon()
             self._keep_for_later(data)
         except ProtocolError as error:
-            self._refuse(error)
+            self._refuse(earliest_fault(data[: end - 1] if end > 0 else data, self.service.limits) or error)
         finally:
             self._pumping = False
 
     def _await_head(self, data: bytes) -> None:
         """Hold an incomplete head, unless it is hopeless already."""
         if data and data != b"\r":
-            check_partial(data, self.service.limits)
+            partial = self._partial or PartialHead()
+            try:
+                partial.look(data, self.service.limits)
+            except ProtocolError as error:
+                self._refuse(earliest_fault(data, self.service.limits) or error)
+                return
             if self._eof:
                 self._refuse_cut()
                 return
-            if not self._head_begun:
-                self._head_begun = True
+            if self._partial is None:
+                self._partial = partial
                 timeout = self.service.timeouts.header
                 # The true time, not the coarse clock's: that would be up to a second short of what was promised.
                 self.deadline = time.monotonic() + timeout if timeout else NEVER
@@ -200,7 +211,8 @@ class H1Reading(H1Writing):
         # Anew for each request, also when there is nobody to give it to: or the one before would be given in its place.
         self._raw = b"" if service.give_idle is None or request.expect_continue else head
         self.deadline = NEVER
-        self._head_begun = self._blank = False
+        self._partial = None
+        self._blank = False
         self._request = request
         if service.access is not None:
             self._began = service.loop.time()

@@ -11,6 +11,7 @@ from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
 from shardserve.http.head import STATUS_LINES, encode_fields, status_line
 from shardserve.http.request import HEAD_END
+from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
-# Where reading stands. READ: the request is complete, its answer is not; what comes now waits in the buffer.
-HEAD, LENGTH, CHUNKED, READ, CLOSED = range(5)
+# Where reading stands. READ: the request is complete, its answer is not; what comes now waits in the buffer. UPGRADED:
+# all that comes is the exchange's.
+HEAD, LENGTH, CHUNKED, READ, CLOSED, UPGRADED = range(6)
 # How the body of the answer is delimited (section 6.3). NOTHING: it must not have one.
-TO_COME, _BY_LENGTH, _BY_CHUNKS, _BY_CLOSE, _NOTHING = range(5)
+TO_COME, _BY_LENGTH, _BY_CHUNKS, BY_CLOSE, _NOTHING = range(5)
 
 _JOIN_MAX = 65536  # octets of a body that are copied to leave with the head in one write
 _CLIENT_GONE = 499  # in the access log, for a client that left before the head; nginx's number
@@ -78,17 +80,18 @@ class H1Writing(Connection):
         request = self._request
         if exchange is not self._exchange or request is None:
             return
+        service = self.service
         parts, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
         self._status = status
         parts.append(self._choose_framing(request, length, status, body, more))
-        if close or self.service.closing or (not more and self._state != READ and self._unread_is_large()):
+        if close or service.closing or (self._state != READ and not more and self._unread_is_large()):
             self._keep = False
         if not self._keep:
             parts.append(_CLOSE_LINE)
         elif request.version == "1.0":
             parts.append(_KEEP_LINE)
         if not dated:
-            parts.append(self.service.date)
+            parts.append(service.date)
         parts.append(HEAD_END)
         if self._framing == _BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.
@@ -120,7 +123,7 @@ class H1Writing(Connection):
             self._framing = _BY_CHUNKS
             return _CHUNKED_LINE
         else:
-            self._framing = _BY_CLOSE
+            self._framing = BY_CLOSE
             self._keep = False
         return b"" if length is None else b"\r\ncontent-length: %d" % length
 
@@ -152,7 +155,7 @@ class H1Writing(Connection):
             if not more and self._unsent:
                 self._complain("is shorter than its Content-Length; the connection was closed")
                 self._keep = False
-        elif self._framing == _BY_CLOSE and body:
+        elif self._framing == BY_CLOSE and body:
             self._sent += len(body)
             transport.write(body)
         if not more:
@@ -179,7 +182,7 @@ class H1Writing(Connection):
         if exchange is self._exchange:
             self._record()
             self._exchange = None
-            if self._framing == _BY_CLOSE:
+            if self._framing == BY_CLOSE:
                 self.transport.abort()  # a proper close is what would make it look whole
             else:
                 self._end()
@@ -193,7 +196,8 @@ class H1Writing(Connection):
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer a request that is not one we serve, and close: where it ends is not sure (section 2.2, 6.3)."""
-        if self._framing == TO_COME:
+        self.service.refused += 1
+        if self._framing == TO_COME and self.service.refused <= REFUSALS_LOGGED:
             log.info("refused a request from %s: %d %s", self.client or "a unix socket", error.status, error.reason)
         self._end_with(error)
 
@@ -215,8 +219,9 @@ class H1Writing(Connection):
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
-            octets = b"".join(encode_fields(status_line(error.status), _PLAIN_TEXT)[0])
-            own = b"\r\ncontent-length: %d" % len(body) + _CLOSE_LINE + self.service.date + HEAD_END
+            octets = b"".join(encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers))[0])
+            close = _CLOSE_LINE + (b", upgrade" if error.status == 426 else b"")  # RFC 9110 section 7.8
+            own = b"\r\ncontent-length: %d" % len(body) + close + self.service.date + HEAD_END
             if self._request is not None and self._request.method == "HEAD":
                 body = b""
             self._sent = len(body)
@@ -225,7 +230,7 @@ class H1Writing(Connection):
         if not begun or cut:  # else it was recorded when its answer was complete
             self._record()
         self._lose_exchange()
-        if cut and self._framing == _BY_CLOSE:
+        if cut and self._framing == BY_CLOSE:
             self.transport.abort()  # a proper close is what would make it look whole
         else:
             self._end()

@@ -58,9 +58,7 @@ def encode_fields(
     close = dated = False
     for name, value in headers:
         prefix = look_up(name)
-        if prefix is None:
-            prefix = _learn(name)
-        if prefix:
+        if prefix or (prefix is None and (prefix := _learn(name))):
             parts += (prefix, value)
             continue
         if not isinstance(value, bytes):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from shardserve.http.head import date_line
 from shardserve.http.overdue import Overdue
 from shardserve.http.request import Limits
+from shardserve.logs import log
 from shardserve.net.blackbox import BlackBox
 from shardserve.net.board import Word, WorkerState, box
-from shardserve.net.loads import Load, unshared_line
+from shardserve.net.loads import FULL_LOAD, Load, unshared_line
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     # Writes one request to the access log: its connection, its head (None if it was refused before it had one), status,
     # octets of body sent, loop time at which the head was complete.
     Record = Callable[[Connection, Request | None, int, int, float], None]
+
+
+REFUSALS_LOGGED = 10  # of those within a second: a line for each would be a way to fill a disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +69,18 @@ class Service:
         "limits",
         "load",
         "loop",
+        "most_connections",
         "now",
         "open_exchange",
         "opening",
         "overdue",
         "parser",
+        "refused",
         "requests",
         "running",
+        "shed",
         "timeouts",
+        "when_room",
     )
 
     def __init__(
@@ -107,6 +115,9 @@ class Service:
         self.box = BlackBox(box(board))
         self.access = access
         self.requests = 0
+        self.refused = self.shed = 0  # requests, since the last tick: by what they were, for want of a turn
+        self.most_connections = 0  # from which on no more are accepted; 0 = any number
+        self.when_room: list[Callable[[], None]] = []  # called once when there is room for a connection again
         self.draining = False
         self.forked = False  # processes that the application has started may hold copies of connections
         self._emptied: asyncio.Future[None] | None = None
@@ -127,7 +138,17 @@ class Service:
             for connection in [one for one in self.connections if one.answer_by <= self.now]:
                 connection.expire_answer()
             self.overdue.look(self.now)
+        if self.refused or self.shed:
+            self._report()
         self.publish()
+
+    def _report(self) -> None:
+        """Log what was not logged one by one: a flood must not fill the log."""
+        if self.refused > REFUSALS_LOGGED:
+            log.info("and %d more requests refused", self.refused - REFUSALS_LOGGED)
+        if self.shed:
+            log.warning("overloaded: %d requests found no turn in time and got 503 (--limit-concurrency)", self.shed)
+        self.refused = self.shed = 0
 
     def publish(self) -> None:
         """Write this worker's line of the board."""
@@ -138,11 +159,23 @@ class Service:
         self.count()
         if self.ask_for_work is None:  # words of a WSGI worker that stood here before
             self.load[Load.FREE] = self.load[Load.WAITING] = self.load[Load.BUSY] = 0
+        if not self.most_connections:
+            self.load[Load.FULL] = 0
         self.load[Load.PENDING] = 0  # what the kernel counted and never came (a scan) must not stay
 
     def count(self) -> None:
         """Write down how many connections there are."""
         self.board[Word.CONNECTIONS] = self.load[Load.CONNECTIONS] = len(self.connections) + self.opening
+        if self.most_connections:
+            self.load[Load.FULL] = FULL_LOAD if self.is_full() else 0
+            if self.when_room and not self.load[Load.FULL]:
+                waiting, self.when_room = self.when_room, []
+                for accept in waiting:
+                    accept()
+
+    def is_full(self) -> bool:
+        """Whether no more connections are to be accepted for now (--worker-connections)."""
+        return 0 < self.most_connections <= len(self.connections) + self.opening
 
     def opened(self, connection: Connection) -> None:
         """A connection was accepted."""

@@ -48,6 +48,8 @@ _PROGRAM = """
         r9 += r1
         r1 = *(u64 *)(r0 + BUSY)
         r9 += r1
+        r1 = *(u64 *)(r0 + FULL)
+        r9 += r1
         r9 <<= 32
         call get_prandom_u32
         r0 &= 65535

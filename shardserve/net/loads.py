@@ -12,6 +12,7 @@ from enum import IntEnum
 WORDS = 8  # 64-bit words of a line
 CAPACITY = 64  # shards; the sets of shards in memory are masks of one word
 EXCLUDED = 1 << 20  # a penalty from which on a shard gets connections only if all are excluded
+FULL_LOAD = 1 << 16  # what a worker that accepts no more connections counts
 BUSY_LOAD = 1 << 10  # what a worker that can take no request at once counts, in connections
 
 
@@ -22,8 +23,9 @@ class Load(IntEnum):
     PENDING = 1  # steered to it by the kernel's program and not accepted yet
     PENALTY = 2  # written by the supervisor: EXCLUDED, or a head start for the others while a worker is fresh
     BUSY = 3  # written by the worker: BUSY_LOAD while no thread is free
-    FREE = 4  # WSGI: threads that are
-    WAITING = 5  # WSGI: requests that wait for one
+    FREE = 4  # turns (threads, with WSGI) that are
+    WAITING = 5  # requests that wait for one
+    FULL = 6  # FULL_LOAD while it has as many connections as it may have
 
 
 class Aim(IntEnum):
@@ -35,8 +37,8 @@ class Aim(IntEnum):
 
 
 # As plain numbers, for what is done with each connection or call: an enum's member costs as much as the store itself.
-_CONNECTIONS, _PENALTY, _BUSY, _FREE, _WAITING = map(
-    int, (Load.CONNECTIONS, Load.PENALTY, Load.BUSY, Load.FREE, Load.WAITING)
+_CONNECTIONS, _PENALTY, _BUSY, _FREE, _WAITING, _FULL = map(
+    int, (Load.CONNECTIONS, Load.PENALTY, Load.BUSY, Load.FREE, Load.WAITING, Load.FULL)
 )
 _COUNT = int(Aim.COUNT)
 
@@ -62,7 +64,7 @@ class Loads:
         for shard, line in enumerate(self._lines[: self.aim[Aim.COUNT]]):
             penalty = line[_PENALTY]
             if penalty < EXCLUDED:
-                loads.append((penalty + line[_CONNECTIONS] + line[_BUSY], shard))
+                loads.append((penalty + line[_CONNECTIONS] + line[_BUSY] + line[_FULL], shard))
         highest = sum([load for load, _ in loads]) + len(loads)
         return [shard for load, shard in loads if load * len(loads) <= highest]
 
@@ -88,7 +90,7 @@ class Loads:
         order: tuple[int, ...] = (*range(but + 1, self.aim[_COUNT]), *range(but))
         for shard in order:
             line = lines[shard]
-            if line[word] and line[_PENALTY] < EXCLUDED:
+            if line[word] and line[_PENALTY] < EXCLUDED and (word != _FREE or not line[_FULL]):
                 return shard
         return None
 

@@ -14,6 +14,7 @@ from shardserve.logs import log
 from shardserve.net.board import Word
 from shardserve.net.inbox import is_empty
 from shardserve.net.listener import queue_length
+from shardserve.net.loads import CAPACITY, Load
 from shardserve.supervisor.hang import Hangs
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Watch:
     def _is_stuck(self, shard: Shard, child: Child, now: float) -> bool:
         board = child.place.board
         pid, accepted, since = self._seen.get(shard.index, (0, 0, now))
-        if (pid, accepted) != (child.pid, board[Word.ACCEPTED]):
+        full = self._sharding.steering.loads.line(shard.index)[Load.FULL] if shard.index < CAPACITY else 0
+        if full or (pid, accepted) != (child.pid, board[Word.ACCEPTED]):  # full: it does not accept on purpose
             self._seen[shard.index] = (child.pid, board[Word.ACCEPTED], now)
             return False
         if shard.stuck:

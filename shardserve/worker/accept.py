@@ -28,6 +28,7 @@ _BATCH = 16  # connections taken in one turn of the loop from a listener of our 
 _SHARED_BATCH = 1  # from a shared one: siblings that wake with us get theirs
 _HOLD_BACK = 0.002  # seconds for which a shared listener is left to workers with fewer connections
 _PAUSE = 0.25  # seconds without accepting when the process or the machine has no descriptor left
+_SAY_AGAIN = 60.0  # seconds between two lines that say that there is no room
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -93,6 +94,8 @@ class Acceptor:
         self._resume: asyncio.TimerHandle | None = None
         self._accepting = False
         self._held_back = False
+        self._waits = False  # for room
+        self._say_full_after = 0.0
         self._gone = False  # the listener has been let go
         self._shut = False  # it lets nobody in any more
         self._sharded = listener.sharded
@@ -101,10 +104,12 @@ class Acceptor:
         """Accept whenever a connection waits."""
         if not self._accepting:
             self._accepting = True
+            self._waits = False
             self._service.loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def stop(self) -> None:
         """Accept no more; what waits in the queue stays there."""
+        self._waits = False
         if self._resume is not None:
             self._resume.cancel()
             self._resume = None
@@ -171,6 +176,9 @@ class Acceptor:
         if self._gone:
             return
         for _ in range(most):
+            if self._accepting and self._service.is_full():
+                self._wait_for_room()
+                return
             try:
                 accepted, _ = self._socket.accept()
             except BlockingIOError:
@@ -187,6 +195,20 @@ class Acceptor:
         if self._shut:
             open_door(accepted)
         self._opening.open(accepted, self._make_connection)
+
+    def _wait_for_room(self) -> None:
+        """The worker has all the connections it may have: what comes waits in the queue until one of them closes."""
+        service = self._service
+        if service.now >= self._say_full_after:
+            self._say_full_after = service.now + _SAY_AGAIN
+            log.warning("accepting pauses: there are %d connections (--worker-connections)", service.most_connections)
+        self.stop()
+        self._waits = True
+        service.when_room.append(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._waits:
+            self.start()
 
     def _pause(self, error: OSError) -> None:
         """Give open connections time to close: accepting again at once would only spin."""

@@ -8,7 +8,7 @@ that waits. What is free and what waits stands in shared memory (net/loads.py).
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shardserve.http.h1 import H1Connection
 from shardserve.logs import log
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
-    from shardserve.gateway.wsgi import WsgiGateway
+    from shardserve.gateway.turns import Turns
     from shardserve.http.exchange import Give
     from shardserve.http.service import Service
     from shardserve.net.loads import Loads
@@ -42,12 +42,12 @@ class Handover:
         self._reading: dict[int, socket.socket] = {}  # by shard: ours, and those of shards we have adopted
         self._give_waiting: Callable[[Give], None] | None = None
 
-    def share_work(self, gateway: WsgiGateway) -> None:
-        """Take part in executing what waits for a thread, here or elsewhere."""
-        self._give_waiting = gateway.give_waiting
+    def share_work(self, turns: Turns[Any]) -> None:
+        """Take part in executing what waits for its turn, here or elsewhere."""
+        self._give_waiting = turns.give_waiting
         self._service.give_idle = self._give_idle
         self._service.ask_for_work = self._ask_for_work
-        gateway.look_for_work(self._service)
+        turns.look_for_work(self._service)
 
     def read(self, shard: int, reading: socket.socket) -> None:
         """Take what is put into the inbox of a shard."""

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from shardserve.gateway.asgi import AsgiGateway
 from shardserve.gateway.lifespan import Lifespan
+from shardserve.gateway.limited import LimitedAsgiGateway
 from shardserve.gateway.target import TrustedProxies
 from shardserve.gateway.threads import ThreadPool
-from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway
+from shardserve.gateway.websocket import websocket_opener
+from shardserve.gateway.wsgi import WsgiGateway
 from shardserve.http.access import AccessLog, open_sink
 from shardserve.http.lifetime import Lifetime
 from shardserve.http.parsers import make_parser
 from shardserve.http.request import Limits
 from shardserve.http.service import Service, Timeouts
+from shardserve.http.websocket import WebSocketSettings
 from shardserve.logs import Sink, log
 from shardserve.net.board import Word, WorkerState
 from shardserve.worker.forks import has_children
@@ -60,15 +63,25 @@ class Worker:
         proxies = TrustedProxies(config.forwarded_allow_ips)
         identity = {"shard": place.shard, "generation": place.generation}
         self.interface = loaded.interface
-        self._pool: ThreadPool[WsgiExchange] | None = None
+        self._pool: ThreadPool | None = None
         self._lifespan: Lifespan | None = None
         gateway: AsgiGateway | WsgiGateway
+        limit = config.limit_concurrency
+        patience = config.queue_timeout if limit else 0.0
         if loaded.interface == "wsgi":
-            self._pool = ThreadPool(config.threads)
+            self._pool = ThreadPool(min(config.threads, limit or config.threads))
             extra: dict[str, Any] = {f"shardserve.{key}": value for key, value in identity.items()}
-            gateway = WsgiGateway(loaded.app, self._pool, proxies, config.root_path, extra)
+            gateway = WsgiGateway(loaded.app, self._pool, proxies, config.root_path, extra, patience)
         else:
-            gateway = AsgiGateway(loaded.app, make_spawn(loop), proxies, config.root_path, {"shardserve": identity})
+            settings = (
+                loaded.app,
+                make_spawn(loop),
+                proxies,
+                config.root_path,
+                {"shardserve": identity},
+                websocket_opener(_websockets(config)),
+            )
+            gateway = LimitedAsgiGateway(limit, patience, *settings) if limit else AsgiGateway(*settings)
             self._lifespan = Lifespan(loaded.app, config.lifespan, gateway.state)
         self._access = None
         if config.access_logfile:
@@ -85,8 +98,9 @@ class Worker:
             _lifetime(config),
         )
         if self._pool is not None:
-            self.service.box.limit(config.threads)
-        self._gateway = gateway
+            self.service.box.limit(self._pool.size)
+        self.service.most_connections = config.worker_connections
+        self._turns = gateway.turns if isinstance(gateway, WsgiGateway | LimitedAsgiGateway) else None
         self.listening = Listening(self.service, place, config.backlog)
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
         self._hurry: asyncio.Future[None] = loop.create_future()
@@ -108,8 +122,8 @@ class Worker:
             starting.result()
         self._tick()
         self.listening.start()
-        if isinstance(self._gateway, WsgiGateway) and self.listening.handover is not None:
-            self.listening.handover.share_work(self._gateway)
+        if self._turns is not None and self.listening.handover is not None:
+            self.listening.handover.share_work(self._turns)
         self._place.board[Word.STATE] = WorkerState.READY
         return True
 
@@ -176,8 +190,8 @@ class Worker:
             self._ticker.cancel()
         self._ticker = self._loop.call_later(self._tick_every, self._tick)
         self.service.tick()
-        if isinstance(self._gateway, WsgiGateway):
-            self._gateway.look_for_work(self.service)
+        if self._turns is not None:
+            self._turns.look_for_work(self.service)
         if not self.service.forked and has_children():
             self.service.forked = True
         if self._leaving is not None:
@@ -206,6 +220,16 @@ def _lifetime(config: Config) -> Lifetime | None:
     if config.max_connection_requests or config.max_connection_age:
         return Lifetime(config.max_connection_requests, config.max_connection_age)
     return None
+
+
+def _websockets(config: Config) -> WebSocketSettings:
+    return WebSocketSettings(
+        max_size=config.ws_max_size,
+        ping_interval=config.ws_ping_interval,
+        ping_timeout=config.ws_ping_timeout,
+        deflate=config.ws_deflate,
+        deflate_threshold=config.ws_deflate_threshold,
+    )
 
 
 def _timeouts(config: Config) -> Timeouts:

@@ -27,12 +27,12 @@ def bare(tmp_path: Path) -> dict[str, str]:
 def test_auto_takes_what_is_there(serve: Serve, bare: dict[str, str], workers: str) -> None:
     server = serve("probe:asgi", "--workers", workers, env=bare)
     assert str(server.get_json()["loop"]).startswith("asyncio")
-    assert workers == "0" or "loop asyncio, parser h11" in server.log
+    assert workers == "0" or "loop asyncio, parser builtin" in server.log
 
 
 @pytest.mark.parametrize(
     ("option", "hint"),
-    [("--loop=uvloop", "pip install uvloop, or use --loop asyncio"), ("--http=httptools", "or use --http h11")],
+    [("--loop=uvloop", "pip install uvloop, or use --loop asyncio"), ("--http=httptools", "or use --http builtin")],
 )
 def test_what_was_asked_for_and_is_not_there_is_a_wrong_option(
     serve: Serve, bare: dict[str, str], tmp_path: Path, option: str, hint: str

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shardserve.gateway.spool import MEMORY_MAX, Spool
+from shardserve.gateway.spool import MEMORY_MAX, Room, Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def spool(*pieces: bytes) -> Spool:
-    made = Spool()
+    made = Spool(Room())
     for piece in pieces:
         made.write(piece)
     return made
@@ -69,3 +69,24 @@ def test_closing_gives_the_memory_back_and_may_be_repeated() -> None:
         body = spool(b"a" * size)
         body.close()
         body.close()
+
+
+def test_bodies_together_stay_within_their_room(empty_directory: Path) -> None:
+    room, before = Room(1000), open_files()
+    bodies = [Spool(room) for _ in range(3)]
+    for body in bodies:
+        body.write(b"a" * 300)
+        body.write(b"b" * 100)
+    assert open_files() == before + 1
+    assert room.left == 200
+    assert [body.file().read() for body in bodies] == [b"a" * 300 + b"b" * 100] * 3
+    bodies[0].close()
+    bodies[0].close()
+    assert room.left == 600
+    again = Spool(room)
+    again.write(b"c" * 600)
+    assert room.left == 0
+    for body in (*bodies, again):
+        body.close()
+    assert room.left == 1000
+    assert open_files() == before

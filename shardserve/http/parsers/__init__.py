@@ -1,7 +1,7 @@
 """Parsers of a request's field section, behind one interface. What is refused beyond syntax is for http/request.py.
 
-A parser is given the field lines of one whole head and hands over its fields. It keeps no state between heads that could
-change a verdict, and never sees a request line or a body: both are judged elsewhere, and so the same over every parser.
+A parser is given the field lines of one whole head and hands over its fields. It keeps no state between heads that
+could change a verdict, and never sees a request line or a body: what is judged elsewhere is the same over every parser.
 """
 
 from __future__ import annotations

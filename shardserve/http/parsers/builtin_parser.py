@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _VALUE_OCTETS = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
 
 _USUAL = frozenset(
-    b"accept accept-charset accept-encoding accept-language cache-control connection content-type dnt expect host origin "
-    b"pragma priority sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site "
-    b"sec-fetch-user sec-gpc te upgrade-insecure-requests user-agent x-forwarded-host x-forwarded-port "
+    b"accept accept-charset accept-encoding accept-language cache-control connection content-type dnt expect host "
+    b"origin pragma priority sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode "
+    b"sec-fetch-site sec-fetch-user sec-gpc te upgrade-insecure-requests user-agent x-forwarded-host x-forwarded-port "
     b"x-forwarded-proto x-requested-with x-scheme".split()
 )
 _LINES_MAX = 1024  # in each table; a full one begins anew, so that a flood of odd lines does not keep the usual out

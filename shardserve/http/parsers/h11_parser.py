@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 # What h11 lets through: some control characters in values (RFC 9110 section 5.5), lines that end in LF alone.
 _LENIENT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n)")
-_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+# A coding that is none; h11 refuses all but "chunked" alone, and what is allowed is not for a parser to say.
+_IDENTITY = re.compile(rb"(\r\ntransfer-encoding:[ \t]*)identity[ \t]*,[ \t]*(?=chunked[ \t]*\r\n)", re.IGNORECASE)
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):([^\r\n]*)", re.IGNORECASE)
 
 _LINE = b"GET / HTTP/1.0"  # any that asks for no Host: the true one has been judged
 
@@ -32,7 +34,7 @@ class H11Parser:
             raise ProtocolError(400, "control character in a field, or a line that does not end in CRLF")
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
         try:
-            connection.receive_data(head)
+            connection.receive_data(_IDENTITY.sub(rb"\1", head))
             event = connection.next_event()
         except h11.RemoteProtocolError as error:
             log.debug("h11 refused a head: %s", error)
@@ -40,6 +42,6 @@ class H11Parser:
         if not isinstance(event, h11.Request):
             raise ProtocolError(400, "not a request")
         # h11 rewrites what it takes for the same ("5, 5", "CHUNKED"); what it means is not for a parser to say.
-        as_sent = {field[1].lower(): field[2] for field in _FRAMING.finditer(head)}
+        as_sent = {field[1].lower(): field[2].strip(b" \t") for field in _FRAMING.finditer(head)}
         for name, value in event.headers:
             request.on_header(name, as_sent.get(name, value))

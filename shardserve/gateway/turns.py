@@ -1,0 +1,137 @@
+"""Whose turn it is: a worker executes so many requests at once, what is beyond waits in order of arrival.
+
+Where that is asked for (--limit-concurrency), what has waited too long is answered 503 instead of being executed for a
+client that has given up (docs/decisions/0012-overload.md).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from shardserve.net.loads import note_calls
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Hashable
+
+    from shardserve.http.exchange import Exchange, Give, Wire
+    from shardserve.http.service import Service
+
+    class Turn(Hashable, Protocol):
+        """A request that waits: an exchange that can be passed on and shed."""
+
+        wire: Wire
+        gone: bool
+
+        def pass_on(self, give: Give) -> bool:
+            """Let another worker serve the request, if `give` can pass it on and nothing of it has happened yet."""
+
+        def shed(self) -> None:
+            """Answer that there was no turn for it."""
+
+
+X = TypeVar("X", bound="Turn")
+
+_LOOK_LEAST = 0.005  # seconds between looks at what has waited too long
+_OVERLOADED = ((b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1"))
+
+
+class Turns(Generic[X]):
+    """Those of one worker: `size` at once. All but `next` is for the loop's thread."""
+
+    def __init__(self, size: int, wake: Callable[[], None], patience: float = 0.0) -> None:
+        """`wake` is told that something waits, and has it executed. `patience` is in seconds; 0 is for ever."""
+        self.size = size
+        self.patience = patience
+        self._wake = wake
+        self._calls = 0  # that are executed or wait
+        self._waiting: OrderedDict[X, float] = OrderedDict()  # since when, where patience is limited
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be executed, of those that wait."""
+        return self._calls - len(self._waiting) < self.size
+
+    def take(self, exchange: X) -> None:
+        """Have a complete request executed: here or, where all turns are taken, by a worker that has one."""
+        service = exchange.wire.service
+        give = service.give_idle
+        if self._calls >= self.size and give is not None and not exchange.wire.moved and exchange.pass_on(give):
+            return
+        self._waiting[exchange] = service.loop.time() if self.patience else 0.0
+        self._count(exchange, 1)
+        self._wake()
+        if self._calls > self.size and self.patience and self._timer is None:
+            self._look(service)
+
+    def next(self) -> X | None:
+        """Take what has waited longest, if something waits. For any thread."""
+        try:
+            return self._waiting.popitem(last=False)[0]
+        except KeyError:
+            return None
+
+    def ended(self, exchange: X) -> None:
+        """A request has been executed."""
+        self._count(exchange, -1)
+        self.look_for_work(exchange.wire.service)
+
+    def drop(self, exchange: X) -> bool:
+        """Take a request out of those that wait, so that it is not executed; whether it was one."""
+        if self._waiting.pop(exchange, None) is None:
+            return False
+        self._count(exchange, -1)
+        return True
+
+    def look_for_work(self, service: Service) -> None:
+        """Ask for a request that waits at another worker, if there is room for one here."""
+        free = self.size - self._calls
+        note_calls(service.load, free)
+        if free > 0 and service.ask_for_work is not None:
+            service.ask_for_work()
+
+    def give_waiting(self, give: Give) -> None:
+        """Pass on the request that has waited longest, if one waits and can be moved."""
+        try:
+            exchange, since = self._waiting.popitem(last=False)
+        except KeyError:
+            return
+        if exchange.pass_on(give):
+            self._count(exchange, -1)
+        else:
+            self._waiting[exchange] = since
+            self._waiting.move_to_end(exchange, last=False)
+            self._wake()
+
+    def _count(self, exchange: X, change: int) -> None:
+        service = exchange.wire.service
+        self._calls += change
+        note_calls(service.load, self.size - self._calls)
+        if change > 0:
+            service.running.add(exchange)  # type: ignore[arg-type]  # a Turn is an exchange
+        else:
+            service.ended(exchange)  # type: ignore[arg-type]  # as above
+
+    # Those whose patience ends
+
+    def _look(self, service: Service) -> None:
+        """Shed what has waited too long; look again when the next one will have."""
+        self._timer = None
+        now = service.loop.time()
+        for exchange, since in list(self._waiting.items()):
+            left = since + self.patience - now
+            if left > 0:
+                self._timer = service.loop.call_later(
+                    max(left, _LOOK_LEAST), self._look, service, context=service.context
+                )
+                return
+            if self.drop(exchange):  # else a thread has just taken it
+                service.shed += 1
+                exchange.shed()
+
+
+def answer_overload(exchange: Exchange) -> None:
+    """503 (RFC 9110, 15.6.4), to come again in a second. The connection is kept: a new one would cost more."""
+    exchange.wire.respond(exchange, 503, _OVERLOADED, b"Service Unavailable\n", False)
