@@ -4,7 +4,7 @@ TESTS  ?= tests
 FUZZ_SECONDS ?= 3600
 RUN    := $(VENV)/bin
 
-.PHONY: serve test suite sharding fuzz autobahn check format docs bench attacks soak clean
+.PHONY: serve test suite sharding fuzz autobahn check format docs bench attacks soak clean compat
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -31,6 +31,16 @@ $(VENV)-fuzz/.installed: pyproject.toml
 
 autobahn: $(VENV)/.tests $(VENV)-autobahn/.installed  ## WebSocket against Autobahn|Testsuite (docs/websocket.md); AUTOBAHN=--all: 25 minutes
 	$(RUN)/python tests/autobahn.py --wstest $(VENV)-autobahn/two/bin/wstest $(AUTOBAHN)
+
+
+compat: $(VENV)-compat/.installed    ## gunicorn's framework compatibility suite (docs/compatibility.md)
+	$(VENV)-compat/bin/python tests/compat/run.py $(VENV)-compat $(COMPAT)
+
+$(VENV)-compat/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-compat
+	$(VENV)-compat/bin/python -m pip install -q --prefer-binary -e . blacksheep channels django fastapi litestar quart \
+		starlette httpx websockets pytest pytest-asyncio
+	@touch $@
 
 check: $(VENV)/.tests                ## format, lint, types, layers
 	$(RUN)/ruff format --check .

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shardserve.config.elsewhere import ELSEWHERE
 from shardserve.config.kinds import Switch, TextList
 from shardserve.config.settings import OPTIONS, SOCKETS, Config
 from shardserve.config.sources import Resolved, resolve
@@ -35,6 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command with `argv` (sys.argv[1:] if None) and return its exit code (see `shardserve.errors`)."""
     try:
         return int(command().main(argv, prog_name="shardserve", standalone_mode=False))
+    except click.NoSuchOption as error:
+        _show_unknown(error)
+        return EXIT_CONFIG
     except click.ClickException as error:
         error.show()
         return EXIT_CONFIG
@@ -45,6 +49,14 @@ def main(argv: list[str] | None = None) -> int:
             click.echo(error.trace.rstrip("\n"), err=True)
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
+
+
+def _show_unknown(error: click.NoSuchOption) -> None:
+    advice = ELSEWHERE.get(error.option_name)
+    if advice is None:
+        error.show()
+    else:
+        click.echo(f"Error: {error.option_name} is an option of other servers: {advice}.", err=True)
 
 
 def command() -> click.Command:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from shardserve.config.elsewhere import advice_for_key
 from shardserve.config.settings import OPTIONS, Config
 from shardserve.errors import ConfigError
 
@@ -156,7 +157,8 @@ def _file(config_file: str | None, environ: Mapping[str, str], directory: Path) 
     for key, raw in table.items():
         name = key.replace("-", "_")
         if name not in _BY_NAME:
-            raise ConfigError(f"{origin}: there is no setting {key!r}; {_nearest(name, lambda near: near.name)}")
+            advice = advice_for_key(name) or _nearest(name, lambda near: near.name)
+            raise ConfigError(f"{origin}: there is no setting {key!r}; {advice}")
         if name in seen:
             raise ConfigError(f"{origin}: {seen[name]!r} and {key!r} are the same setting; keep one")
         seen[name] = key
@@ -190,7 +192,8 @@ def _settings(path: Path, named: str) -> Mapping[str, object] | None:
     try:
         content = tomllib.loads(data.decode())
     except tomllib.TOMLDecodeError as error:  # its text ends in "(at line 3, column 7)"
-        raise ConfigError(f"{named}: is not valid TOML: {error}") from None
+        hint = "; a configuration is TOML, not Python (docs/deploying.md)" if path.suffix == ".py" else ""
+        raise ConfigError(f"{named}: is not valid TOML: {error}{hint}") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{named}: is not valid TOML: a byte that is not UTF-8 (at line {line})") from None

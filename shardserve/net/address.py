@@ -58,6 +58,8 @@ def parse_address(text: str) -> Address:
     found = _HOST_PORT.fullmatch(text)
     if found is None or not text:
         raise ConfigError(f"--bind: {text!r} is not an address; write HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N")
+    if text.isdecimal():
+        raise ConfigError(f"--bind: {text!r} is a host without a port; for a port write :{text} or 127.0.0.1:{text}")
     port = int(found["port"]) if found["port"] is not None else DEFAULT_PORT
     if port > 65535:
         raise ConfigError(f"--bind: the port of {text!r} is above 65535")

@@ -39,6 +39,7 @@ def test_an_address_is_read_and_shown(text: str, address: Address, shown: str, u
     "text",
     [
         "",
+        "8000",
         "a:b",
         "a:80:90",
         "::1",

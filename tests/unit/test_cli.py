@@ -14,6 +14,7 @@ import pytest
 
 import shardserve
 from shardserve import cli
+from shardserve.config.elsewhere import ELSEWHERE
 from shardserve.config.settings import OPTIONS, Config
 from shardserve.config.sources import PREFIX
 from shardserve.errors import AppError, AppNotFound, BindError, ConfigError
@@ -102,6 +103,17 @@ class TestSpellings:
         assert cli.main([*arguments.split(), "myapp:app"]) == 0
         assert getattr(server.config, field) == value
         assert server.config.app == "myapp:app"
+
+    @pytest.mark.parametrize("flag", ["-k", "--daemon", "--proxy-headers", "--ssl-keyfile"])
+    def test_an_option_of_other_servers_is_answered_with_what_to_do(
+        self, server: Server, capsys: pytest.CaptureFixture[str], flag: str
+    ) -> None:
+        assert cli.main([flag, "myapp:app"]) == 2
+        assert capsys.readouterr().err == f"Error: {flag} is an option of other servers: {ELSEWHERE[flag]}.\n"
+
+    def test_no_advice_is_given_on_an_option_that_is_here(self) -> None:
+        known = {flag for parameter in cli.command().params for flag in (*parameter.opts, *parameter.secondary_opts)}
+        assert not known & set(ELSEWHERE)
 
     @pytest.mark.parametrize(
         "arguments", ["--host x -b y:1", "--uds x --fd 1", "--port 1 --uds x", "--port 70000", "--fd x"]

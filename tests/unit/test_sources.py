@@ -133,6 +133,10 @@ class TestFile:
             ("keep-aliv = 3", "x.toml: there is no setting 'keep-aliv'; did you mean keep_alive?"),
             ("timeout_keep_alive = 3", "x.toml: there is no setting 'timeout_keep_alive'; did you mean keep_alive?"),
             ("port = 80", "x.toml: there is no setting 'port'; did you mean bind?"),
+            (
+                "proc_name = 'x'",
+                "x.toml: there is no setting 'proc_name'; nothing sets the process's title; leave it out",
+            ),
             ("[qqqqq]", "x.toml: there is no setting 'qqqqq'; `shardserve --help` lists all"),
             ("root-path = ''\nroot_path = ''", "x.toml: 'root-path' and 'root_path' are the same setting; keep one"),
             ("workers = 'x'", "--workers: 'x' is neither a whole number nor \"auto\" (from x.toml)"),
@@ -142,6 +146,10 @@ class TestFile:
     def test_what_is_wrong_is_named(self, folder: Path, text: str, message: str) -> None:
         (folder / "x.toml").write_text(text)
         assert refusal(folder, config_file="x.toml") == message
+
+    def test_a_python_file_is_told_from_bad_toml(self, folder: Path) -> None:
+        (folder / "gunicorn.conf.py").write_text("import os\nworkers = os.cpu_count()\n")
+        assert "is TOML, not Python" in refusal(folder, config_file="gunicorn.conf.py")
 
     def test_bad_toml_names_file_and_line(self, folder: Path) -> None:
         (folder / "x.toml").write_bytes(b"workers = 1\nthreads = = 2\n")
