@@ -240,7 +240,8 @@ class AsgiExchange(AsgiExtensions):
         except BaseException as error:  # SystemExit too: a request must not end the worker
             # A send() that failed because the client has left is the client's doing, not a fault of the application; to
             # be cancelled for a client that is gone (--disconnect-grace) is the server's.
-            left = self.gone or self._hung_up
+            # Where requests have a timeout, it may be that: what they were waiting for is worth a traceback.
+            left = (self.gone or self._hung_up) and not self.wire.service.timeouts.request
             quiet = (self.gone and is_disconnect(error)) or (left and isinstance(error, asyncio.CancelledError))
             answer_failure(self, error, self._sent, quiet=quiet)
             if isinstance(error, asyncio.CancelledError):

@@ -341,6 +341,7 @@ class Served:
             ours, _ = listener.accept()
         ours.setblocking(False)
         theirs.settimeout(PATIENCE)
+        service.opening += 1  # as whoever accepts it does
         await loop.connect_accepted_socket(lambda: H1Connection(service), ours)
         talking = loop.run_in_executor(None, _talk, client, theirs)
         while not talking.done():
