@@ -373,7 +373,7 @@ class Config:
     )
     ws_deflate: bool = option(
         False,
-        "Compress WebSocket messages (permessage-deflate) with clients that offer it; costs CPU, and about 40 KiB of "
+        "Compress WebSocket messages (permessage-deflate) with clients that offer it; costs CPU, and about 55 KiB of "
         "memory for each such connection.",
         kind=Switch(),
         group=WEBSOCKET,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from websockets.typing import ExtensionHeader
 
-# Windows of 4 KiB instead of 32, and little memory for the compressor: about 40 KiB a connection instead of 300, for an
-# answer that is a few per cent longer.
+# Windows of 4 KiB instead of 32, and little memory for the compressor: 55 KiB a connection instead of 153 (resident,
+# after a message of 2 KB each way), for answers that are somewhat longer.
 _OFFER = ServerPerMessageDeflateFactory(
     server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
 )

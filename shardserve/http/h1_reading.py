@@ -13,10 +13,12 @@ from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.connection import NEVER
 from shardserve.http.exchange import CALLS_MAX
+from shardserve.http.grammar import CRLF
 from shardserve.http.h1_files import H1Files
 from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
 from shardserve.http.pace import BodyPace
-from shardserve.http.request import HEAD_END, PartialHead, earliest_fault, read_request
+from shardserve.http.partial_head import PartialHead, earliest_fault
+from shardserve.http.request import HEAD_END, read_request
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,8 +31,7 @@ _TURNS = range(16)  # requests of one pipeline are answered in a row before othe
 _BUFFER_MAX = 65536  # octets of requests to come that are held while one is being answered
 _MOVED_MAX = 65536  # octets of a request that another worker may be given
 
-_CRLF = b"\r\n"
-_CR = _CRLF[0]
+_CR = CRLF[0]
 
 
 class H1Reading(H1Files):
@@ -163,7 +164,7 @@ class H1Reading(H1Files):
                 # until resume_writing or returned.
                 if self.paused is not None or self.calls >= CALLS_MAX:
                     break
-                if data[0] == _CR and data.startswith(_CRLF) and not self._blank:
+                if data[0] == _CR and data.startswith(CRLF) and not self._blank:
                     self._blank = True  # section 2.2: an empty line before a request is skipped, one
                     data = data[2:]
                 end = data.find(HEAD_END)
@@ -180,7 +181,7 @@ class H1Reading(H1Files):
                 self._resume_soon()
             self._keep_for_later(data)
         except ProtocolError as error:
-            self._refuse(earliest_fault(data[: end - 1] if end > 0 else data, self.service.limits) or error)
+            self._refuse(earliest_fault(data[: end - 1] if end > 0 else data, self._limits) or error)
         finally:
             self._pumping = False
 
@@ -189,9 +190,9 @@ class H1Reading(H1Files):
         if data and data != b"\r":
             partial = self._partial or PartialHead()
             try:
-                partial.look(data, self.service.limits)
+                partial.look(data, self._limits)
             except ProtocolError as error:
-                self._refuse(earliest_fault(data, self.service.limits) or error)
+                self._refuse(earliest_fault(data, self._limits) or error)
                 return
             if self._eof:
                 self._refuse_cut()
@@ -239,7 +240,7 @@ class H1Reading(H1Files):
         else:
             if request.length is None:
                 self._state = CHUNKED
-                self._body = ChunkedBody(service.limits)
+                self._body = ChunkedBody(self._limits)
             else:
                 self._state = LENGTH
                 self._left = request.length

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
+from shardserve.http.grammar import CRLF
 from shardserve.http.head import STATUS_LINES, encode_fields, status_line
 from shardserve.http.request import HEAD_END
 from shardserve.http.service import REFUSALS_LOGGED
@@ -33,7 +34,6 @@ TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING = range(5)
 _JOIN_MAX = 65536  # octets of a body that are copied to leave with the head in one write
 _CLIENT_GONE = 499  # in the access log, for a client that left before the head; nginx's number
 
-CRLF = b"\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE_LINE = b"\r\nconnection: close"
 _KEEP_LINE = b"\r\nconnection: keep-alive"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
 from shardserve.http import deflate
-from shardserve.http.grammar import TOKEN_PATTERN
+from shardserve.http.grammar import TOKEN_PATTERN, split_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,8 +94,7 @@ def _values(request: Request, name: bytes) -> list[bytes]:
 
 def _items(request: Request, name: bytes) -> list[bytes]:
     """The items of a list, which may come in several fields (RFC 9110 section 5.6.1)."""
-    items = (item.strip(b" \t") for value in _values(request, name) for item in value.split(b","))
-    return [item for item in items if item]
+    return [item for value in _values(request, name) for item in split_list(value) if item]
 
 
 def _is_key(key: bytes) -> bool:

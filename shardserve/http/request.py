@@ -1,6 +1,7 @@
-"""What a request must be to be served: every rule on request line, fields and framing, once above any parser.
+"""What a request must be to be served: every rule on fields and framing, once above any parser.
 
-A head comes in as octets and leaves as a Request or as a ProtocolError. References are to RFC 9112 unless named.
+A head comes in as octets and leaves as a Request or as a ProtocolError; its first line is read in request_line.py.
+References are to RFC 9112 unless named.
 """
 
 from __future__ import annotations
@@ -8,34 +9,18 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
-from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from shardserve.errors import ProtocolError
-from shardserve.http.grammar import TOKEN_PATTERN
+from shardserve.http.grammar import CRLF, split_list
+from shardserve.http.request_line import read_line
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
 
 HEAD_END = b"\r\n\r\n"
-CRLF = b"\r\n"
 
-# Methods that are handed to the application: RFC 9110, PATCH (RFC 5789) and WebDAV with its relatives (the IANA method
-# registry). Any other token is answered 501, whichever parser runs.
-METHODS = {
-    name: name.decode()
-    for name in (
-        b"GET HEAD POST PUT DELETE OPTIONS PATCH TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH REPORT "
-        b"MKACTIVITY CHECKOUT MERGE ACL BIND REBIND UNBIND LINK UNLINK MKCALENDAR PURGE SUBSCRIBE UNSUBSCRIBE NOTIFY"
-    ).split()
-}
-
-_VERSION = re.compile(rb"HTTP/(\d)\.\d")
-_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
-# Section 3.2. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
-_TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
 # RFC 3986 section 3.2.2; nothing at all is a host too (RFC 9110 section 7.2), a port alone is none.
 _HOST = re.compile(
     rb"(?:(?:\[([0-9A-Fa-f:.]+)\]|\[v[0-9A-Fa-f]+\.[!$&'()*+,;=:\-._~0-9A-Za-z]+\]"
@@ -49,7 +34,7 @@ _KNOWN_HOSTS_MAX = 256
 _SINGULAR = (b"host", b"content-length", b"transfer-encoding")  # fields that must not be repeated
 # That mean something to us.
 SPECIAL = frozenset((*_SINGULAR, b"connection", b"expect", b"x-forwarded-for", b"x-forwarded-proto"))
-_SLASH, _UNDERSCORE = b"/_"
+_UNDERSCORE = ord("_")
 # A browser's and a balancer's Connection values -> (close, keep-alive, upgrade), so that they are not split each time.
 _CONNECTION = {
     b"keep-alive": (False, True, False),
@@ -139,7 +124,7 @@ class Request:
     def takes_trailers(self) -> bool:
         """Whether the client asks for trailer fields (RFC 9110, 10.1.4)."""
         codings = b",".join(value for name, value in self.headers if name == b"te")
-        return b"trailers" in [coding.strip(b" \t") for coding in codings.lower().split(b",")]
+        return b"trailers" in split_list(codings.lower())
 
     def field(self, name: bytes) -> bytes | None:
         """The value of the first field of that (lower-case) name, or None."""
@@ -149,102 +134,13 @@ class Request:
         return None
 
 
-class PartialHead:
-    """A head of which a part has come: refused as soon as it cannot become a good one, so that it holds no place.
-
-    Looked at is what comes behind `seen`, the end of the last complete line: a head in dribbles would else cost the
-    square of its length.
-    """
-
-    __slots__ = ("_fields", "_first", "seen")
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self._first = 0  # octets of the request line with its end, 0 while it is not complete
-        self._fields = 0  # complete field lines
-
-    def look(self, data: bytes, limits: Limits) -> None:
-        """Look at the head so far, which begins with what was there at the last look.
-
-        Raises ProtocolError, and the same one however the octets are cut: limits count octets of the head.
-        """
-        seen = self.seen
-        end = data.rfind(CRLF, seen) + 2
-        if not self._first:
-            self._first = data.find(CRLF, seen) + 2 if end > 1 else 0
-            line = data[: self._first - 2] if self._first else data
-            if len(line) - line.endswith(b"\r") > limits.line:
-                raise ProtocolError(414, "request line too long")
-            if self._first:
-                _read_line(Request(), line, limits)
-            else:
-                _check_method(line, limits)
-        if self._first and len(data) - self._first > limits.section:
-            raise ProtocolError(431, "header section too large")
-        new = data[seen:]
-        pairs = new.count(CRLF)
-        if new.count(b"\n") != pairs or new.count(b"\r") - new.endswith(b"\r") != pairs:
-            raise ProtocolError(400, "line that does not end in CRLF")
-        if end > 1:
-            self._fields += pairs - (seen == 0)
-            self.seen = end
-        if self._fields > limits.fields:
-            raise ProtocolError(431, "too many header fields")
-        if len(new) > limits.field_size and self._first:
-            lines = data[max(seen, self._first) : len(data) - data.endswith(b"\r")].split(CRLF)
-            if max(map(len, lines)) > limits.field_size:
-                raise ProtocolError(431, "header field too large")
-
-
-def earliest_fault(data: bytes, limits: Limits) -> ProtocolError | None:
-    """What PartialHead would have refused first, had the octets come one by one; None: nothing.
-
-    So a head with several faults gets one answer however it is cut. (What has a refused beginning is refused itself.)
-    """
-
-    def fault(end: int) -> ProtocolError | None:
-        try:
-            PartialHead().look(data[:end], limits)
-        except ProtocolError as error:
-            return error
-        return None
-
-    return fault(bisect_left(range(len(data) + 1), True, lo=1, key=lambda end: fault(end) is not None))
-
-
-def _check_method(line: bytes, limits: Limits) -> None:
-    """Refuse a request line, or the beginning of one, that starts with no method we serve. Raises ProtocolError.
-
-    The verdict is that on the first octet that makes it none, so that it does not depend on how much has come.
-    """
-    word, space, _ = line.partition(b" ")
-    if limits.any_method:
-        if line and TOKEN_PATTERN.fullmatch(word) is None:
-            raise ProtocolError(400, "malformed request line")
-        if space and word == b"CONNECT":  # it asks for a tunnel, and its target has another form
-            raise ProtocolError(501, "method not implemented")
-    elif not (word in METHODS if space else _begins_method(word)):
-        raise _wrong_method(word)
-
-
-def _wrong_method(word: bytes) -> ProtocolError:
-    wrong = next((end for end in range(1, len(word)) if not _begins_method(word[:end])), len(word))
-    if TOKEN_PATTERN.fullmatch(word[:wrong]):
-        return ProtocolError(501, "method not implemented")
-    return ProtocolError(400, "malformed request line")
-
-
-def _begins_method(word: bytes) -> bool:
-    return any(method.startswith(word) for method in METHODS)
-
-
 def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     """Turn a whole head, up to and with its empty line, into a Request. Raises ProtocolError."""
     if len(head) > limits.least:
         _check_sizes(head, limits)
     lines = head.split(CRLF)
     request = Request()
-    authority = _read_line(request, lines[0], limits)
+    authority = read_line(request, lines[0], limits)
     request.restart()
     parser.parse(lines[1:-2], request)  # behind the last field: the empty line, and nothing
     count = len(request.headers)
@@ -278,50 +174,6 @@ def _check_sizes(head: bytes, limits: Limits) -> None:
         raise ProtocolError(431, "header section too large")
     if max(map(len, head[line_end + 2 :].split(b"\r\n"))) > limits.field_size:
         raise ProtocolError(431, "header field too large")
-
-
-def _read_line(request: Request, line: bytes, limits: Limits) -> bytes | None:
-    """Read method, target and version (section 3); return the authority of an absolute-form target."""
-    try:
-        word, target, version = line.split(b" ")
-        request.method = METHODS[word]
-        request.version = _VERSIONS[version]
-    except (ValueError, KeyError):
-        target = _read_unusual_line(request, line, limits)
-    if not target or target.translate(None, _TARGET_OCTETS):
-        raise ProtocolError(400, "malformed request target")
-    authority = None
-    if target[0] != _SLASH:  # origin-form, as nearly always
-        authority, target = _read_special_target(request.method, target)
-    request.path, _, request.query = target.partition(b"?")
-    return authority
-
-
-def _read_unusual_line(request: Request, line: bytes, limits: Limits) -> bytes:
-    """Read a line of another version or method and return its target, or refuse it.
-
-    RFC 9110 section 2.5: a higher minor version than 1.1 is served as 1.1, another major one is not.
-    """
-    _check_method(line, limits)
-    words = line.split(b" ")
-    found = _VERSION.fullmatch(words[-1])
-    if len(words) != 3 or found is None:
-        raise ProtocolError(400, "malformed request line")
-    if found[1] != b"1":
-        raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    request.method, request.version = words[0].decode(), _VERSIONS.get(words[2], "1.1")
-    return words[1]
-
-
-def _read_special_target(method: str, target: bytes) -> tuple[bytes | None, bytes]:
-    """Absolute-form (section 3.2.2) and asterisk-form (3.2.4): the authority, if any, and the target as origin-form."""
-    if target == b"*" and method == "OPTIONS":
-        return None, target
-    found = _ABSOLUTE.fullmatch(target)
-    if found is None:
-        raise ProtocolError(400, "malformed request target")
-    rest = found[2] or b"/"
-    return found[1], rest if rest.startswith(b"/") else b"/" + rest
 
 
 def _read_framing(request: Request, authority: bytes | None) -> None:
@@ -363,7 +215,7 @@ def _read_rare(request: Request, found: dict[bytes, bytes]) -> None:
         request.length = _body_length(request, found.get(b"content-length"), found.get(b"transfer-encoding"))
     if b"expect" in found and request.version == "1.1":
         # RFC 9110 section 10.1.1: 417 for what else may be expected is only allowed; we read over it, as others do.
-        request.expect_continue = request.length != 0 and b"100-continue" in _members(found[b"expect"])
+        request.expect_continue = request.length != 0 and b"100-continue" in split_list(found[b"expect"].lower())
 
 
 def _join_repeated(special: list[Field], found: dict[bytes, bytes]) -> None:
@@ -395,13 +247,8 @@ def _body_length(request: Request, length: bytes | None, coding: bytes | None) -
 
 
 def _read_connection(value: bytes) -> tuple[bool, bool, bool]:
-    options = _members(value)
+    options = split_list(value.lower())
     return b"close" in options, b"keep-alive" in options, b"upgrade" in options
-
-
-def _members(value: bytes) -> list[bytes]:
-    """The members of a list (RFC 9110 section 5.6.1) of words that mean the same in any case."""
-    return [member.strip(b" \t") for member in value.lower().split(b",")]
 
 
 def _is_host(value: bytes) -> bool:

@@ -11,7 +11,8 @@ from support.wire import PARSERS
 from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.parsers import make_parser
-from shardserve.http.request import Limits, PartialHead, read_request
+from shardserve.http.partial_head import PartialHead
+from shardserve.http.request import Limits, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,9 @@ from support.wire import PARSERS, judge
 
 from shardserve.errors import ProtocolError
 from shardserve.http.parsers import make_parser
-from shardserve.http.request import METHODS, Limits, PartialHead, Request, read_request
+from shardserve.http.partial_head import PartialHead
+from shardserve.http.request import Limits, Request, read_request
+from shardserve.http.request_line import METHODS
 
 LIMITS = Limits()
 EVERY = [make_parser(name) for name in PARSERS]
