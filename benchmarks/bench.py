@@ -21,9 +21,14 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -133,6 +138,27 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError("the server does not listen")
 
 
+@contextmanager
+def serving(command: Sequence[str], port: int) -> Iterator[int]:
+    """A server alone on CPU 0, from listening to its end: its process id. `command` is of this environment's programs."""
+    process = subprocess.Popen(
+        ["taskset", "-c", "0", str(BIN / command[0]), *command[1:]],
+        cwd=HERE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port, process)
+        yield process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+
+
 def load(port: int, workload: str, seconds: int) -> tuple[int, int]:
     """Run wrk; returns (requests answered with success, anything else)."""
     path, headers = WORKLOADS[workload]
@@ -152,29 +178,16 @@ def load(port: int, workload: str, seconds: int) -> tuple[int, int]:
 def measure(contender: Contender, seconds: int) -> dict[str, float]:
     """Requests per CPU second for each workload, one fresh server for all of them."""
     port = free_port()
-    command = [word.format(port=port) for word in contender.command]
-    command[0] = str(BIN / command[0])
-    process = subprocess.Popen(
-        ["taskset", "-c", "0", *command], cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
     results = {}
-    try:
-        wait_for(port, process)
+    with serving([word.format(port=port) for word in contender.command], port) as pid:
         load(port, "plain GET", 1)  # warm up
         for workload in WORKLOADS:
-            before = cpu_seconds(process.pid)
+            before = cpu_seconds(pid)
             requests, wrong = load(port, workload, seconds)
-            used = cpu_seconds(process.pid) - before
+            used = cpu_seconds(pid) - before
             if wrong and workload != "connection per request":  # wrk counts each close as a read error
                 print(f"   {contender.name}, {workload}: {wrong} failed", file=sys.stderr)
             results[workload] = requests / used
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
     return results
 
 

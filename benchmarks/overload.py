@@ -14,13 +14,11 @@ import argparse
 import asyncio
 import os
 import re
-import signal
-import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from bench import BIN, HERE, free_port, wait_for
+from bench import free_port, serving
 
 PATIENCE = 1.0  # seconds
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -121,22 +119,10 @@ class Clients:
 def measure(app: str, command: str, rate: float, seconds: float) -> str:
     port = free_port()
     words = command.format(app=app, interface=app[-4:], port=port).split()
-    words[0] = str(BIN / words[0])
-    process = subprocess.Popen(
-        ["taskset", "-c", "0", *words], cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_for(port, process)
+    with serving(words, port):
         time.sleep(0.5)
         clients = Clients(port)
         asyncio.run(clients.run(rate, seconds))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
     took = sorted(clients.tally.took)
     name = command.replace(" apps:{app}", "").replace(" -w 1", "").replace(" -b 127.0.0.1:{port}", "")
     name = name.replace(" --port {port}", "").replace(" --interface {interface}", "").replace(" --workers 1", "")

@@ -12,15 +12,13 @@ import argparse
 import os
 import platform
 import selectors
-import signal
 import socket
 import statistics
 import struct
-import subprocess
 import sys
 import time
 
-from bench import BIN, HERE, Contender, cpu_seconds, free_port, package_version, wait_for
+from bench import Contender, cpu_seconds, free_port, package_version, serving
 
 CONNECTIONS = 32
 SIZES = (32, 1024, 65536)
@@ -90,25 +88,13 @@ def load(port: int, size: int, seconds: float) -> int:
 def measure(contender: Contender, seconds: float) -> dict[int, float]:
     """Echoes per CPU second for each size, one fresh server for all of them."""
     port = free_port()
-    command = [word.format(port=port) for word in contender.command]
-    command[0] = str(BIN / command[0])
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(["taskset", "-c", "0", *command], cwd=HERE, stdout=quiet, stderr=quiet)
     results = {}
-    try:
-        wait_for(port, process)
+    with serving([word.format(port=port) for word in contender.command], port) as pid:
         load(port, SIZES[0], 1)  # warm up
         for size in SIZES:
-            before = cpu_seconds(process.pid)
+            before = cpu_seconds(pid)
             echoes = load(port, size, seconds)
-            results[size] = echoes / (cpu_seconds(process.pid) - before)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
+            results[size] = echoes / (cpu_seconds(pid) - before)
     return results
 
 
