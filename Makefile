@@ -29,9 +29,8 @@ $(VENV)-fuzz/.installed: pyproject.toml
 	$(VENV)-fuzz/bin/python -m pip install -q -e . atheris hypothesis
 	@touch $@
 
-autobahn: $(VENV)/.tests $(VENV)-autobahn/.installed  ## WebSocket against Autobahn|Testsuite (docs/websocket.md); AUTOBAHN=--all: 25 minutes
+autobahn: $(VENV)/.tests $(VENV)-autobahn/.installed  ## WebSocket against Autobahn|Testsuite (docs/websocket.md); AUTOBAHN=--all: all 517
 	$(RUN)/python tests/autobahn.py --wstest $(VENV)-autobahn/two/bin/wstest $(AUTOBAHN)
-
 
 compat: $(VENV)-compat/.installed    ## gunicorn's framework compatibility suite (docs/compatibility.md)
 	$(VENV)-compat/bin/python tests/compat/run.py $(VENV)-compat $(COMPAT)

@@ -140,7 +140,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def serving(command: Sequence[str], port: int) -> Iterator[int]:
-    """A server alone on CPU 0, from listening to its end: its process id. `command` is of this environment's programs."""
+    """A server alone on CPU 0, from listening to its end: its process id. `command` begins with a program beside us."""
     process = subprocess.Popen(
         ["taskset", "-c", "0", str(BIN / command[0]), *command[1:]],
         cwd=HERE,
