@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 NEVER = math.inf
 
 
-class Connection(Wire, asyncio.Protocol):
-    """The transport's protocol. `deadline` is a time of the service's clock at which `expire` is called, or NEVER.
+class Connection(Wire):
+    """The transport's protocol, by the methods of asyncio.Protocol (not by inheriting: it is compiled).
 
-    `answer_by` is when the response under way must be complete, else `expire_answer` is called (--request-timeout).
+    `deadline` is a time of the service's clock at which `expire` is called, or NEVER. `answer_by` is when the response
+    under way must be complete, else `expire_answer` is called (--request-timeout).
     """
 
     __slots__ = (

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.files import FileTransfer
 from shardserve.http.grammar import CRLF
-from shardserve.http.h1_writing import BY_CHUNKS, BY_LENGTH, NOTHING, H1Writing
+from shardserve.http.h1_states import BY_CHUNKS, BY_LENGTH, NOTHING
+from shardserve.http.h1_writing import H1Writing
 
 if TYPE_CHECKING:
     from shardserve.http.exchange import Exchange

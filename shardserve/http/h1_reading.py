@@ -15,7 +15,7 @@ from shardserve.http.connection import NEVER
 from shardserve.http.exchange import CALLS_MAX
 from shardserve.http.grammar import CRLF
 from shardserve.http.h1_files import H1Files
-from shardserve.http.h1_writing import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
+from shardserve.http.h1_states import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
 from shardserve.http.pace import BodyPace
 from shardserve.http.partial_head import PartialHead, earliest_fault
 from shardserve.http.request import HEAD_END, read_request

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
 from shardserve.http.grammar import CRLF
+from shardserve.http.h1_states import BY_CHUNKS, BY_CLOSE, BY_LENGTH, HEAD, NOTHING, READ, TO_COME
 from shardserve.http.head import STATUS_LINES, encode_fields, status_line
 from shardserve.http.request import HEAD_END
 from shardserve.http.service import REFUSALS_LOGGED
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
     from shardserve.http.files import FileTransfer
     from shardserve.http.request import Request
     from shardserve.http.service import Service
-
-# Where reading stands. READ: the request is complete, its answer is not; what comes now waits in the buffer. UPGRADED:
-# all that comes is the exchange's.
-HEAD, LENGTH, CHUNKED, READ, CLOSED, UPGRADED = range(6)
-# How the body of the answer is delimited (section 6.3). NOTHING: it must not have one.
-TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING = range(5)
 
 _JOIN_MAX = 65536  # octets of a body that are copied to leave with the head in one write
 _CLIENT_GONE = 499  # in the access log, for a client that left before the head; nginx's number
@@ -102,28 +97,25 @@ class H1Writing(Connection):
         if exchange is not self._exchange or request is None:
             return
         service = self.service
-        parts, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
+        head, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
         self._status = status
-        parts.append(self._choose_framing(request, length, status, body, more))
+        framing = self._choose_framing(request, length, status, body, more)
         if close or service.closing or (self._state != READ and not more and self._unread_is_large()):
             self._keep = False
         if not self._keep:
-            parts.append(_CLOSE_LINE)
-        elif request.version == "1.0":
-            parts.append(_KEEP_LINE)
-        if not dated:
-            parts.append(service.date)
-        parts.append(HEAD_END)
+            connection = _CLOSE_LINE
+        else:
+            connection = _KEEP_LINE if request.version == "1.0" else b""
+        date = b"" if dated else service.date
         if self._framing == BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.
             self._unsent = 0
             self._sent = len(body)
-            parts.append(body)
-            self.transport.write(b"".join(parts))
+            self.transport.write(b"".join((head, framing, connection, date, HEAD_END, body)))
             if not more:
                 self._finish()
         else:
-            self.transport.write(b"".join(parts))
+            self.transport.write(b"".join((head, framing, connection, date, HEAD_END)))
             self._write_body(body, more)
 
     def _choose_framing(self, request: Request, length: int | None, status: int, body: bytes, more: bool) -> bytes:
@@ -201,14 +193,14 @@ class H1Writing(Connection):
             self.transport.write(_CONTINUE)
             return
         line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
-        self.transport.write(b"".join(encode_fields(line, headers)[0]) + HEAD_END)
+        self.transport.write(encode_fields(line, headers)[0] + HEAD_END)
 
     def trail(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         """See Wire.trail: trailer fields go behind the last chunk (section 7.1.2), to whom asks for them."""
         request = self._request
         if exchange is not self._exchange or request is None:
             return
-        octets = b"".join(encode_fields(b"0", headers)[0]) + HEAD_END
+        octets = encode_fields(b"0", headers)[0] + HEAD_END
         if self._file is not None:
             self._behind.append(partial(self.trail, exchange, headers))
         elif self._framing == BY_CHUNKS and request.takes_trailers():
@@ -261,7 +253,7 @@ class H1Writing(Connection):
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
-            octets = b"".join(encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers))[0])
+            octets = encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers))[0]
             close = _CLOSE_LINE + (b", upgrade" if error.status == 426 else b"")  # RFC 9110 section 7.8
             own = b"\r\ncontent-length: %d" % len(body) + close + self.service.date + HEAD_END
             if self._request is not None and self._request.method == "HEAD":

@@ -53,21 +53,21 @@ def with_length(headers: Iterable[tuple[bytes, bytes]], length: int | None) -> l
 
 def encode_fields(
     first_line: bytes, headers: Iterable[tuple[bytes, bytes]]
-) -> tuple[list[bytes], int | None, bool, bool]:
+) -> tuple[bytes, int | None, bool, bool]:
     """Check and encode a head up to its last field, without the CRLF behind it.
 
-    Returns its pieces, to be joined with what the wire adds, and what the application said about fields that the wire
+    Returns its octets, to be joined with what the wire adds, and what the application said about fields that the wire
     decides: the declared Content-Length or None, whether it asked for the connection to close, whether it gave a Date.
     Raises ValueError for a head that must not be sent, TypeError for parts that are not bytes.
     """
     parts = [first_line]
-    look_up = _PREFIXES.get
     length: int | None = None
     close = dated = False
     for name, value in headers:
-        prefix = look_up(name)
+        prefix = _PREFIXES.get(name)
         if prefix or (prefix is None and (prefix := _learn(name))):
-            parts += (prefix, value)
+            parts.append(prefix)
+            parts.append(value)
             continue
         if not isinstance(value, bytes):
             raise TypeError(f"response header values must be bytes, not {type(value).__name__}: {value!r}")
@@ -80,26 +80,36 @@ def encode_fields(
                 raise ValueError("two content-length fields that differ")
             length = declared
         elif name == b"date":
-            parts += (b"\r\ndate: ", value)
+            parts.append(b"\r\ndate: ")
+            parts.append(value)
             dated = True
         elif name == b"connection" and b"close" in value.lower():
             close = True
-    # RFC 9110 section 5.5: no CR, LF, NUL in a value. All values at once, and octets as numbers: CPython's
-    # `bytes in bytes` raises and drops a TypeError before it looks.
     try:
-        values = b"".join(parts[2::2])
+        octets = b"".join(parts)
     except TypeError:
-        wrong = next(part for part in parts if not isinstance(part, bytes | bytearray))
-        raise TypeError(f"response header values must be bytes, not {type(wrong).__name__}: {wrong!r}") from None
-    if _CR in values or _LF in values or _NUL in values:
+        raise _wrong_type(parts) from None
+    # RFC 9110 section 5.5: no CR, LF, NUL in a value. All values at once: each field has brought one CR and one LF.
+    # (Octets as numbers: CPython's `bytes in bytes` raises and drops a TypeError before it looks.)
+    count = len(parts) >> 1
+    if octets.count(_CR) != count or octets.count(_LF) != count or _NUL in octets:
         raise ValueError(f"the value of response header {_name_of_wrong(parts)!r} holds CR, LF or NUL")
-    return parts, length, close, dated
+    return octets, length, close, dated
+
+
+def _wrong_type(parts: list[bytes]) -> TypeError:
+    for part in parts:
+        if not isinstance(part, bytes | bytearray):
+            return TypeError(f"response header values must be bytes, not {type(part).__name__}: {part!r}")
+    return TypeError("response header values must be bytes")
 
 
 def _name_of_wrong(parts: list[bytes]) -> bytes:
     """The name whose value must not be sent; the value itself may be a secret."""
-    pairs = zip(parts[1::2], parts[2::2], strict=True)
-    return next(name for name, value in pairs if _CR in value or _LF in value or _NUL in value).strip(b"\r\n: ")
+    for name, value in zip(parts[1::2], parts[2::2], strict=True):
+        if _CR in value or _LF in value or _NUL in value:
+            return name.strip(b"\r\n: ")
+    return b""
 
 
 def _learn(name: bytes) -> bytes:

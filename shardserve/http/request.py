@@ -29,14 +29,14 @@ _HOST = re.compile(
 _USERINFO = re.compile(rb"(?:[!$&'()*+,;=:\-._~0-9A-Za-z]|%[0-9A-Fa-f]{2})*")
 # "identity" changes nothing (RFC 2616 section 3.6.2), so that it leaves the one framing there is.
 _CHUNKED = re.compile(rb"(?:identity[ \t]*,[ \t]*)?chunked", re.IGNORECASE)
-_KNOWN_HOSTS: set[bytes] = set()  # that have been found well-formed
+KNOWN_HOSTS: set[bytes] = set()  # that have been found well-formed
 _KNOWN_HOSTS_MAX = 256
 _SINGULAR = (b"host", b"content-length", b"transfer-encoding")  # fields that must not be repeated
 # That mean something to us.
 SPECIAL = frozenset((*_SINGULAR, b"connection", b"expect", b"x-forwarded-for", b"x-forwarded-proto"))
 _UNDERSCORE = ord("_")
 # A browser's and a balancer's Connection values -> (close, keep-alive, upgrade), so that they are not split each time.
-_CONNECTION = {
+CONNECTIONS = {
     b"keep-alive": (False, True, False),
     b"Keep-Alive": (False, True, False),
     b"close": (True, False, False),
@@ -136,10 +136,12 @@ class Request:
 
 def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     """Turn a whole head, up to and with its empty line, into a Request. Raises ProtocolError."""
+    request = Request()
+    if parser.scan is not None and parser.scan(head, request, limits):
+        return request
     if len(head) > limits.least:
         _check_sizes(head, limits)
     lines = head.split(CRLF)
-    request = Request()
     authority = read_line(request, lines[0], limits)
     request.restart()
     parser.parse(lines[1:-2], request)  # behind the last field: the empty line, and nothing
@@ -181,7 +183,7 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
     special = request.special
     request.length = 0
     request.expect_continue = request.forwarded = request.upgrade = False
-    if len(special) == 1 and special[0][1] in _KNOWN_HOSTS and special[0][0] == b"host" and authority is None:
+    if len(special) == 1 and special[0][1] in KNOWN_HOSTS and special[0][0] == b"host" and authority is None:
         request.keep_alive = request.version == "1.1"
         return  # as nearly always, but for Connection
     found = dict(special)
@@ -191,18 +193,18 @@ def _read_framing(request: Request, authority: bytes | None) -> None:
     if host is None:
         if request.version == "1.1":
             raise ProtocolError(400, "no Host")
-    elif host not in _KNOWN_HOSTS:
+    elif host not in KNOWN_HOSTS:
         if not _is_host(host):
             raise ProtocolError(400, "malformed Host")
-        if len(_KNOWN_HOSTS) < _KNOWN_HOSTS_MAX:
-            _KNOWN_HOSTS.add(host)
+        if len(KNOWN_HOSTS) < _KNOWN_HOSTS_MAX:
+            KNOWN_HOSTS.add(host)
     if authority is not None:
         _replace_host(request, authority)
     connection = found.get(b"connection")
     if connection is None:
         request.keep_alive = request.version == "1.1"
     else:
-        closes, keeps, request.upgrade = _CONNECTION.get(connection) or _read_connection(connection)
+        closes, keeps, request.upgrade = CONNECTIONS.get(connection) or _read_connection(connection)
         request.keep_alive = not closes and (keeps or request.version == "1.1")
     if len(found) > (host is not None) + (connection is not None):
         _read_rare(request, found)

@@ -24,7 +24,7 @@ METHODS = {
 _VERSION = re.compile(rb"HTTP/(\d)\.\d")
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 # Section 3.2. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
-_TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
+TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
 _SLASH = ord("/")
 
@@ -37,7 +37,7 @@ def read_line(request: Request, line: bytes, limits: Limits) -> bytes | None:
         request.version = _VERSIONS[version]
     except (ValueError, KeyError):
         target = _read_unusual_line(request, line, limits)
-    if not target or target.translate(None, _TARGET_OCTETS):
+    if not target or target.translate(None, TARGET_OCTETS):
         raise ProtocolError(400, "malformed request target")
     authority = None
     if target[0] != _SLASH:  # origin-form, as nearly always

@@ -111,7 +111,8 @@ def full_since(words: memoryview) -> int:
     beyond = words[_BEYOND]
     if not 0 < words[_THREADS] <= len(starts) + beyond:
         return 0
-    return max([*starts, words[_NEWEST]])
+    starts.append(words[_NEWEST])
+    return max(starts)
 
 
 def _notes(words: memoryview) -> dict[int, Note]:

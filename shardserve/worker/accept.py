@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
+    from shardserve.http.connection import Connection
     from shardserve.http.service import Service
     from shardserve.net.listener import Listener
 
-    Make = Callable[[Service], asyncio.BaseProtocol]
+    Make = Callable[[Service], Connection]
 
 _BATCH = 16  # connections taken in one turn of the loop from a listener of our own
 _SHARED_BATCH = 1  # from a shared one: siblings that wake with us get theirs

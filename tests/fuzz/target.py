@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from support.corpus import SMALL, Limits, Outcome, Recorder
 from support.wire import PARSERS, Driver, cut
 
-from shardserve.http.h1_writing import HEAD
+from shardserve.http.h1_states import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Protocol
 from shardserve.errors import ConfigError
 
 if TYPE_CHECKING:
-    from shardserve.http.request import Request
+    from collections.abc import Callable
+
+    from shardserve.http.request import Limits, Request
+
+    Scan = Callable[[bytes, Request, Limits], bool]
 
 
 class Parser(Protocol):
     """Turns one request head into its fields."""
 
     name: str
+    # Reads a head that is an ordinary one; false leaves it to the rules of request.py and `parse`.
+    scan: Scan | None
 
     def parse(self, lines: list[bytes], request: Request) -> None:
         """Put the fields of a head into the request, in order.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
 from shardserve.http.grammar import TOKEN_PATTERN
+from shardserve.http.parsers.scanner import COMPILED, Scanner
 from shardserve.http.request import SPECIAL
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class BuiltinParser:
 
     name = "builtin"
 
-    def __init__(self) -> None:
+    def __init__(self, *, scanning: bool = COMPILED) -> None:
+        """With `scanning` ordinary heads are read by scanner.py, which pays where that is compiled."""
+        self.scan = Scanner().scan if scanning else None
         self._usual: dict[bytes, Field] = {}  # line -> field
         self._usual_special: dict[bytes, Field] = {}
         self._names: dict[bytes, bytes] = {}  # as sent -> in lower case

@@ -24,6 +24,7 @@ class H11Parser:
     """Parses each head with a fresh h11 connection, which would begin the next message only after answering itself."""
 
     name = "h11"
+    scan = None
 
     def parse(self, lines: list[bytes], request: Request) -> None:
         """See Parser.parse."""

@@ -20,6 +20,7 @@ class HttptoolsParser:
     """Parses each head with a fresh llhttp parser: 0.35 us more than keeping one, and no state between heads."""
 
     name = "httptools"
+    scan = None
 
     def parse(self, lines: list[bytes], request: Request) -> None:
         """See Parser.parse."""

@@ -1,0 +1,44 @@
+cimport cython
+from shardserve.gateway.asgi_extensions cimport AsgiExtensions
+from shardserve.http.exchange cimport Exchange, Wire
+from shardserve.http.request cimport Request
+from shardserve.http.service cimport Service
+
+cdef int CALLS_MAX
+
+cdef class AsgiGateway:
+    cdef public object app
+    cdef public object spawn
+    cdef public object proxies
+    cdef public str root_path
+    cdef public object extensions
+    cdef public dict _http_extensions
+    cdef public object open_websocket
+    cdef public dict state
+
+    @cython.locals(path=str, root_path=str)
+    cpdef dict scope(self, Wire wire, Request request)
+    cpdef open(self, Wire wire, Request request)
+
+cdef class AsgiExchange(AsgiExtensions):
+    cdef public bytes _body
+    cdef public bint _ended
+    cdef public AsgiGateway _gateway
+    cdef public bint _hung_up
+    cdef public object _task
+    cdef public bint _told
+    cdef public object _waiter
+
+    @cython.locals(service=Service, request=Request)
+    cpdef start(self)
+    cpdef Sending begin_sending(self, message)
+    @cython.locals(head=dict, body=object, more=bint, wire=Wire)
+    cpdef take(self, dict message)
+    cpdef feed(self, data)
+    cpdef end(self)
+    cpdef _wake(self)
+
+cdef class Sending:
+    cdef AsgiExchange _exchange
+    cdef object _message
+    cdef object _waiting

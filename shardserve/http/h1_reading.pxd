@@ -1,0 +1,39 @@
+cimport cython
+from shardserve.http.exchange cimport Exchange
+from shardserve.http.h1_files cimport H1Files
+from shardserve.http.request cimport Request
+from shardserve.http.service cimport Service
+
+cdef int CALLS_MAX
+cdef int CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
+cdef double NEVER
+cdef bytes CRLF, HEAD_END
+cdef Py_ssize_t _BUFFER_MAX, _MOVED_MAX
+cdef int _CR
+
+cdef class H1Reading(H1Files):
+    cdef public object _allowance
+    cdef public bint _blank
+    cdef public object _body
+    cdef public bytes _buffer
+    cdef public bint _eof
+    cdef public object _left
+    cdef public object _limits
+    cdef public object _pace
+    cdef public object _partial
+    cdef public bint _pumping
+    cdef public bytes _raw
+    cdef public object _remaining
+
+    cpdef _next(self)
+    cpdef _resume_soon(self)
+    cpdef data_received(self, bytes data)
+    cpdef _keep_for_later(self, bytes data)
+    cpdef release(self)
+    @cython.locals(end=Py_ssize_t)
+    cpdef _pump(self, bytes data)
+    cpdef _await_head(self, bytes data)
+    @cython.locals(service=Service, head=bytes, request=Request, exchange=Exchange)
+    cpdef bint _begin(self, bytes data, Py_ssize_t end) except? True
+    @cython.locals(exchange=Exchange)
+    cpdef _read_body(self, bytes data)

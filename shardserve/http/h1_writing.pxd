@@ -1,0 +1,33 @@
+cimport cython
+from shardserve.http.connection cimport Connection
+from shardserve.http.exchange cimport Exchange
+from shardserve.http.request cimport Request
+from shardserve.http.service cimport Service
+
+cdef int HEAD, READ
+cdef int TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING
+cdef Py_ssize_t _JOIN_MAX
+cdef dict STATUS_LINES
+
+cdef class H1Writing(Connection):
+    cdef public double _began
+    cdef public list _behind
+    cdef public Exchange _exchange
+    cdef public object _file
+    cdef public int _framing
+    cdef public bint _keep
+    cdef public Request _request
+    cdef public Py_ssize_t _sent
+    cdef public int _state
+    cdef public int _status
+    cdef public object _unsent
+
+    cpdef _finish(self)
+    cpdef _end(self)
+    cpdef bint _unread_is_large(self) except? True
+    cpdef bytes _choose_framing(self, Request request, length, int status, body, bint more)
+    @cython.locals(request=Request, service=Service, head=bytes, framing=bytes, connection=bytes, date=bytes, close=bint, dated=bint)
+    cpdef respond(self, Exchange exchange, status, headers, body, bint more)
+    cpdef write(self, Exchange exchange, body, bint more)
+    cpdef _write_body(self, body, bint more)
+    cpdef _lose_exchange(self)

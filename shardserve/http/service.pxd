@@ -1,0 +1,36 @@
+from shardserve.net.blackbox cimport BlackBox
+
+cdef class Service:
+    cdef public object _emptied
+    cdef public object access
+    cdef public object ask_for_work
+    cdef public object board
+    cdef public BlackBox box
+    cdef public bint closing
+    cdef public set connections
+    cdef public object context
+    cdef public bytes date
+    cdef public bint draining
+    cdef public bint forked
+    cdef public object give_idle
+    cdef public object give_on
+    cdef public double keep_alive
+    cdef public object lifetime
+    cdef public object limits
+    cdef public object limits_of
+    cdef public object load
+    cdef public object loop
+    cdef public int most_connections
+    cdef public double now
+    cdef public object open_exchange
+    cdef public int opening
+    cdef public object overdue
+    cdef public object parser
+    cdef public Py_ssize_t refused
+    cdef public Py_ssize_t requests
+    cdef public set running
+    cdef public Py_ssize_t shed
+    cdef public object timeouts
+    cdef public list when_room
+
+    cpdef ended(self, exchange)
