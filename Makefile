@@ -3,8 +3,9 @@ VENV   ?= .venv
 TESTS  ?= tests
 FUZZ_SECONDS ?= 3600
 RUN    := $(VENV)/bin
+SOURCES := setup.py shardserve/build.py $(wildcard shardserve/*/*.py shardserve/*/*.pxd shardserve/*/*/*.py shardserve/*/*/*.pxd)
 
-.PHONY: serve test suite sharding fuzz autobahn check format docs bench attacks soak clean compat
+.PHONY: serve test suite compile sharding fuzz autobahn check format docs bench attacks soak clean compat
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -14,10 +15,10 @@ serve: $(VENV)/.installed            ## run the server on the bundled demo
 test: suite                          ## every test; what cannot run here skips with its reason
 	$(RUN)/python -m pytest -q -n 2 tests/sharding
 
-suite: $(VENV)/.tests                ## the same without the matrix of tests/sharding
+suite: $(VENV)/.compiled                ## the same without the matrix of tests/sharding
 	$(RUN)/python -m pytest -q -n 6 --ignore tests/sharding $(TESTS)
 
-sharding: $(VENV)/.tests             ## the matrix of tests/sharding in full, with its tables (docs/sharding.md)
+sharding: $(VENV)/.compiled             ## the matrix of tests/sharding in full, with its tables (docs/sharding.md)
 	SHARDING=full $(RUN)/python -m pytest -q tests/sharding
 
 fuzz: $(VENV)-fuzz/.installed        ## coverage-guided fuzzing of the request path for FUZZ_SECONDS (docs/testing.md)
@@ -41,6 +42,8 @@ $(VENV)-compat/.installed: pyproject.toml
 		starlette httpx websockets pytest pytest-asyncio
 	@touch $@
 
+compile: $(VENV)/.compiled           ## compile again what has changed (docs/building.md)
+
 check: $(VENV)/.tests                ## format, lint, types, layers
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
@@ -56,15 +59,24 @@ docs: $(VENV)/.installed             ## write docs/settings.md from the settings
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find shardserve -name '*.so' -delete
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("shardserve needs Python 3.11 or newer; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
+
+# Compiles as well, where there is a C compiler.
+$(VENV)/.installed: pyproject.toml $(SOURCES) | $(VENV)/bin/python
 	$(RUN)/python -m pip install -q -e .
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.installed
-	$(RUN)/python -m pip install -q -e '.[dev,test]'
+$(VENV)/.tests: pyproject.toml | $(VENV)/bin/python
+	SHARDSERVE_PURE=1 $(RUN)/python -m pip install -q -e '.[dev,test]'
+	@touch $@
+
+# Compiled modules beside their sources; once they are older, tests refuse to run (tests/support/compiled.py).
+$(VENV)/.compiled: $(SOURCES) $(VENV)/.tests
+	$(RUN)/python setup.py -q build_ext --inplace
 	@touch $@
 
 bench: $(VENV)-bench/.installed      ## compare with other servers (needs wrk): table in benchmarks/README.md

@@ -38,6 +38,16 @@ def run(app: object, **options: object) -> int:
     return serve_here(config, None if named else app)
 
 
+def _choose_build() -> None:
+    """Have what is imported from now on be Python source, where SHARDSERVE_PURE asks for that."""
+    import os
+
+    if "SHARDSERVE_PURE" in os.environ:
+        from shardserve.build import choose
+
+        choose()
+
+
 def __getattr__(name: str) -> str:
     # Reading package metadata costs more than the rest of this module, and few ask for it.
     if name != "__version__":
@@ -48,3 +58,6 @@ def __getattr__(name: str) -> str:
         return version("shardserve")
     except PackageNotFoundError:
         return _UNINSTALLED_VERSION
+
+
+_choose_build()

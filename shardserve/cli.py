@@ -215,6 +215,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
     from importlib.metadata import PackageNotFoundError, version
 
     from shardserve import __version__
+    from shardserve.build import describe
 
     running_on = [f"{platform.python_implementation()} {platform.python_version()}"]
     for library in LIBRARIES:
@@ -222,5 +223,5 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
             running_on.append(f"{library} {version(library)}")
         except PackageNotFoundError:
             running_on.append(f"no {library}")
-    click.echo(f"shardserve {__version__} ({', '.join(running_on)})")
+    click.echo(f"shardserve {__version__} ({describe()}; {', '.join(running_on)})")
     ctx.exit()

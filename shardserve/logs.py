@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -38,20 +39,22 @@ class Sink:
         self.dropped = 0
         self._socket: socket.socket | None = None
         self._descriptor = descriptor
-        self._poll = False
+        self._regular = False
+        self._shared = False  # with others for whom it waits: we must not, nor can open it anew
         try:
             mode = os.fstat(descriptor).st_mode
         except OSError:
             self._descriptor = -1
             return
+        self._regular = stat.S_ISREG(mode)
         if stat.S_ISSOCK(mode):
             self._socket = socket.socket(fileno=os.dup(descriptor))
-        elif not stat.S_ISREG(mode):
+        elif not self._regular:
             try:
                 flags = os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_CLOEXEC
                 self._descriptor = os.open(f"/proc/self/fd/{descriptor}", flags)
             except OSError:
-                self._poll = True  # not ours to open: ask before each write
+                self._shared = True
 
     @classmethod
     def append_to(cls, path: str) -> Sink:
@@ -70,22 +73,51 @@ class Sink:
 
     def write(self, lines: bytes) -> None:
         """Write whole lines, or drop what is not taken at once."""
-        if self.dropped and self._write(b"(%d log writes were dropped: nobody read them)\n" % self.dropped):
-            self.dropped = 0
-        if not self._write(lines):
+        if self.dropped:
+            notice = b"(%d log writes were dropped: nobody read them)\n" % self.dropped
+            if self.take(notice) == len(notice):
+                self.dropped = 0
+        if self.take(lines) < len(lines):
             self.dropped += 1
 
-    def _write(self, data: bytes) -> bool:
+    def take(self, lines: bytes | bytearray) -> int:
+        """Write as much of `lines`, from their beginning, as is taken at once; returns how many octets that is.
+
+        Others write to the same pipe, so pieces of whole lines go there that it takes whole or not at all.
+        """
+        taken = 0
         try:
-            if self._socket is not None:
-                return self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) == len(data)
-            if self._poll:
-                data = data[:_PIPE_ATOMIC]
-                if not select.select((), (self._descriptor,), (), 0)[1]:
-                    return False
-            return os.write(self._descriptor, data) == len(data)
-        except OSError:
-            return False
+            while taken < len(lines):
+                end = self._end_of_piece(lines, taken)
+                piece = lines[taken:end]
+                done = self._put(piece)
+                taken += done
+                if done < len(piece):
+                    break
+        except OSError:  # it takes no more for now, or never again
+            pass
+        return taken
+
+    def _end_of_piece(self, lines: bytes | bytearray, start: int) -> int:
+        if self._regular or len(lines) - start <= _PIPE_ATOMIC:
+            return len(lines)
+        end = lines.rfind(b"\n", start, start + _PIPE_ATOMIC) + 1
+        return end or lines.find(b"\n", start) + 1 or len(lines)  # a line that is longer is written whole all the same
+
+    def _put(self, data: bytes | bytearray) -> int:
+        """Write without waiting; the number of octets taken. Raises OSError."""
+        if self._socket is not None:
+            return self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        if not self._shared:
+            return os.write(self._descriptor, data)
+        try:
+            return os.pwritev(self._descriptor, (data,), -1, os.RWF_NOWAIT)  # Linux 6.4 for pipes
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE):
+                raise
+        if select.select((), (self._descriptor,), (), 0)[1]:
+            return os.write(self._descriptor, data[:_PIPE_ATOMIC])
+        return 0
 
 
 class _SinkHandler(logging.Handler):

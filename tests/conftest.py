@@ -7,11 +7,21 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
+from support.compiled import stale_modules
 from support.server import Server
+
+from shardserve.build import is_pure_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+def pytest_configure() -> None:
+    """Refuse to test what is not there any more: a compiled module hides its source."""
+    stale = stale_modules()
+    if stale and not is_pure_wanted():
+        raise pytest.UsageError(f"compiled from other sources than these: {', '.join(stale)}; run `make compile`")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from shardserve import build
 from shardserve.config.elsewhere import advice_for_key
 from shardserve.config.settings import OPTIONS, Config
 from shardserve.errors import ConfigError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 PREFIX = "SHARDSERVE_"
 FILE_VARIABLE = "SHARDSERVE_CONFIG"
+_NO_SETTINGS = (FILE_VARIABLE, build.PURE)
 COMMAND_LINE = "command line"
 DEFAULT = "default"
 
@@ -138,7 +140,7 @@ def _variables(environ: Mapping[str, str]) -> Iterator[Given]:
     for variable, raw in environ.items():
         if variable in by_variable:
             yield Given(by_variable[variable], raw, variable)
-        elif variable.startswith(PREFIX) and variable != FILE_VARIABLE and not _service_link(variable, raw):
+        elif variable.startswith(PREFIX) and variable not in _NO_SETTINGS and not _service_link(variable, raw):
             near = _nearest(variable.removeprefix(PREFIX), lambda near: near.variable)
             raise ConfigError(f"{variable}: there is no such setting; {near}")
 

@@ -31,9 +31,10 @@ _WAYS = {
 def announce_start(sharding: Sharding, workers: str) -> None:
     """Say what is about to serve: version, addresses with their shards, steering; `workers`: how many, on what."""
     from shardserve import __version__
+    from shardserve.build import describe
 
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    log.info("shardserve %s (%s) starts as pid %d", __version__, python, os.getpid())
+    log.info("shardserve %s (%s; %s) starts as pid %d", __version__, describe(), python, os.getpid())
     for group in sharding.groups:
         how = "one listener per worker" if group.sharded else "one listener, shared by all workers"
         shards = f"{sharding.count} shards, " if group.sharded and sharding.count > 1 else ""

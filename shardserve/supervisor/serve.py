@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shardserve.config.cpus import choose_workers
 from shardserve.errors import ConfigError
-from shardserve.http.access import compile_format, open_sink
+from shardserve.http.access import Format, open_sink
 from shardserve.http.parsers import make_parser
 from shardserve.logs import log, reserve_standard_descriptors, set_up_logging
 from shardserve.supervisor.announce import announce_start, announce_stop
@@ -68,7 +68,7 @@ def _check(config: Config) -> None:
         raise ConfigError(f"--pidfile: {config.pidfile} cannot be written; choose a directory that is there and yours")
     if config.access_logfile:
         open_sink(config.access_logfile).close()
-        compile_format(config.access_logformat)
+        Format(config.access_logformat)
     if config.reload:
         require_watchfiles()
         missing = next((folder for folder in config.reload_dir if not Path(folder).is_dir()), None)

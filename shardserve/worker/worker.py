@@ -42,6 +42,7 @@ _TICK = 1.0  # seconds between looks at deadlines
 _LIFESPAN_SHUTDOWN = 5.0  # seconds an application has to shut down
 _ASK_AGAIN = 30.0  # seconds between askings to be replaced: a replacement may fail to start
 _QUICK = 1.0  # seconds the same has when the worker must leave at once, and that cancelled requests have to end
+_LOG_PATIENCE = 0.5  # seconds the access log's last lines have, where nobody takes them
 LEAVING_EXTRA = 8.0  # seconds beyond graceful-timeout until a worker that leaves is killed: the above, and some
 
 
@@ -154,7 +155,7 @@ class Worker:
         if self._lifespan is not None:
             await self._lifespan.shutdown(_QUICK if self._hurry.done() else _LIFESPAN_SHUTDOWN)
         if self._access is not None:
-            self._access.flush()
+            await self._access.finish(_LOG_PATIENCE)
         if self._pool is not None:
             self._pool.stop(_QUICK)
         if self._ticker is not None:

@@ -358,8 +358,9 @@ class _Sink:
     def __init__(self, log: list[bytes] | None) -> None:
         self._log = log if log is not None else []
 
-    def write(self, data: bytes) -> None:
+    def take(self, data: bytes) -> int:
         self._log.append(data)
+        return len(data)
 
 
 def _talk(client: Callable[[socket.socket], None], theirs: socket.socket) -> None:
