@@ -49,6 +49,7 @@ class Connection(Wire, asyncio.Protocol):
         self.lingering = False
         self.moved = False
         self.calls = 0
+        self.memo: object = None
         self.answer_by = NEVER
         self._reading = True
         # Of the octets that wait for the client: how many at the last look, and since when not one has left.
@@ -180,6 +181,18 @@ class Connection(Wire, asyncio.Protocol):
         """The worker leaves: answer what is under way, then close."""
         raise NotImplementedError
 
+    def is_idle(self) -> bool:
+        """Whether another worker could serve what comes next (`pass_on`)."""
+        raise NotImplementedError
+
+    def has_request(self) -> bool:
+        """Whether, of a connection that is idle, a request waits for its turn."""
+        raise NotImplementedError
+
+    def pass_on(self, give: Give) -> bool:
+        """Let another worker serve the connection, which is idle, if `give` can pass it on."""
+        raise NotImplementedError
+
     def is_answering(self) -> bool:
         """Whether nobody waits here for an answer to begin: one is being sent, or the connection is ending."""
         raise NotImplementedError
@@ -199,7 +212,7 @@ class Connection(Wire, asyncio.Protocol):
         self.deadline = self.service.now + 1.0
 
     def count_waiting(self) -> int:
-        """Octets that the client's slowness keeps here."""
+        """See Wire.count_waiting."""
         return self.transport.get_write_buffer_size()
 
     def _waits_for_client(self) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
 from shardserve.http.grammar import CRLF
-from shardserve.http.head import STATUS_LINES, encode_fields, status_line
+from shardserve.http.head import STATUS_LINES, CheckedHead, encode_fields, status_line
 from shardserve.http.request import HEAD_END
 from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
@@ -95,14 +95,22 @@ class H1Writing(Connection):
     # What exchanges ask for
 
     def respond(
-        self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool
+        self,
+        exchange: Exchange,
+        status: int,
+        headers: Iterable[tuple[bytes, bytes]] | CheckedHead,
+        body: bytes,
+        more: bool,
     ) -> None:
         """See Wire.respond."""
         request = self._request
         if exchange is not self._exchange or request is None:
             return
         service = self.service
-        parts, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
+        if isinstance(headers, CheckedHead):
+            parts, length, close, dated = headers.parts, headers.length, headers.close, headers.dated
+        else:
+            parts, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
         self._status = status
         parts.append(self._choose_framing(request, length, status, body, more))
         if close or service.closing or (self._state != READ and not more and self._unread_is_large()):

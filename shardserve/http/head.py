@@ -96,6 +96,16 @@ def encode_fields(
     return parts, length, close, dated
 
 
+class CheckedHead:
+    """A head that has been checked and encoded before it is asked for, for one `Wire.respond` (see encode_fields)."""
+
+    __slots__ = ("close", "dated", "length", "parts")
+
+    def __init__(self, first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raises what encode_fields raises."""
+        self.parts, self.length, self.close, self.dated = encode_fields(first_line, headers)
+
+
 def _name_of_wrong(parts: list[bytes]) -> bytes:
     """The name whose value must not be sent; the value itself may be a secret."""
     pairs = zip(parts[1::2], parts[2::2], strict=True)

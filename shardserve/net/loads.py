@@ -84,6 +84,14 @@ class Loads:
         """A shard, not `but`, whose worker has a free thread; the next one after it."""
         return self._next(_FREE, but)
 
+    def all_free(self, but: int) -> list[int]:
+        """The shards, not `but`, whose workers have a free thread."""
+        return [
+            shard
+            for shard, line in enumerate(self._lines[: self.aim[_COUNT]])
+            if line[_FREE] and shard != but and line[_PENALTY] < EXCLUDED and not line[_FULL]
+        ]
+
     def waiting(self, but: int) -> int | None:
         """A shard, not `but`, where requests wait for a thread; the next one after it."""
         return self._next(_WAITING, but)
@@ -105,6 +113,18 @@ def note_calls(line: memoryview, free: int) -> None:
         line[_FREE], line[_WAITING], line[_BUSY] = free, 0, 0
     else:
         line[_FREE], line[_WAITING], line[_BUSY] = 0, -free, BUSY_LOAD
+
+
+def note_one_busy(line: memoryview) -> None:
+    """Write to a shard's line that the one thread which makes its calls has one to make."""
+    line[_FREE] = 0
+    line[_BUSY] = BUSY_LOAD
+
+
+def note_one_free(line: memoryview) -> None:
+    """Write to a shard's line that it has made it."""
+    line[_FREE] = 1
+    line[_BUSY] = 0
 
 
 def note_taken(line: memoryview, connections: int) -> None:

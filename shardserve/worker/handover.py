@@ -47,6 +47,7 @@ class Handover:
         self._give_waiting = turns.give_waiting
         self._service.give_idle = self._give_idle
         self._service.ask_for_work = self._ask_for_work
+        self._service.takes_calls = True
         turns.look_for_work(self._service)
 
     def read(self, shard: int, reading: socket.socket) -> None:
@@ -72,6 +73,27 @@ class Handover:
         for shard in list(self._reading):
             self.stop_reading(shard)
 
+    def pass_on(self, reading: int, give: Give) -> bool:
+        """Have what was put first into an inbox, by its descriptor, served elsewhere. For the deputy: the loop is busy.
+
+        What `give` cannot pass on after all is opened here. False if nothing was there.
+        """
+        ours = next((one for one in self._reading.values() if one.fileno() == reading), None)
+        packet = take(ours) if ours is not None else None
+        if packet is None:
+            return False
+        kind, octets, connection, answer_by = packet
+        if connection is not None and not give(connection.fileno(), octets, answer_by):
+            make = partial(H1Connection, octets=octets, moved=kind == PUSHED, answer_by=answer_by)
+            self._service.loop.call_soon_threadsafe(self._opening.open, connection, make)
+        elif connection is not None:
+            connection.close()
+        return True
+
+    def inboxes(self) -> list[int]:
+        """The descriptors that are read here."""
+        return [reading.fileno() for reading in self._reading.values()]
+
     def empty(self) -> None:
         """Take everything that is there now."""
         for reading in self._reading.values():
@@ -83,7 +105,15 @@ class Handover:
 
     def _give_idle(self, descriptor: int, octets: bytes, answer_by: float) -> bool:
         target = self._loads.free(but=self._shard)
-        return target is not None and put(self.writing[target], PUSHED, octets, descriptor, answer_by)
+        return target is not None and self.push(target, descriptor, octets, answer_by)
+
+    def free(self) -> list[int]:
+        """The other shards that have a free thread."""
+        return self._loads.all_free(but=self._shard)
+
+    def push(self, shard: int, descriptor: int, octets: bytes, answer_by: float) -> bool:
+        """Put a connection into the inbox of a shard."""
+        return shard < len(self.writing) and put(self.writing[shard], PUSHED, octets, descriptor, answer_by)
 
     def _give_to(self, shard: int, descriptor: int, octets: bytes, answer_by: float) -> bool:
         # It asked some time ago: by now it may have found work, or be leaving, when it says that nothing is free.
