@@ -43,3 +43,8 @@ class Inside:
         with self.lock:
             self.inside = False
         note_one_free(self.service.load)
+
+    def say_free(self) -> None:
+        """Write it again: a sibling that wanted to give us something may have written that we are busy."""
+        if not self.inside and not self.service.draining:
+            note_one_free(self.service.load)

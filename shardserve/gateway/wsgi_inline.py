@@ -8,8 +8,8 @@ context of its call. Between steps the loop runs, and other requests with it.
 from __future__ import annotations
 
 import asyncio
-import time
 from contextvars import Context
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import ClientDisconnected
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from shardserve.gateway.inside import Inside
     from shardserve.gateway.target import TrustedProxies
     from shardserve.gateway.wsgi import App
-    from shardserve.http.exchange import Wire
+    from shardserve.http.exchange import Give, Wire
     from shardserve.http.files import FilePart
     from shardserve.http.request import Request
+    from shardserve.http.service import Service
 
 _TURN = 0.001  # seconds that one stream may make blocks before other connections get their turn
+_LONG = 0.002  # seconds from which on a step is long, and the loop turns before another request is called
 _BLOCK = 65536  # octets of what was written ahead that are sent at once
 
-_hide = asyncio._set_running_loop  # public: it is how a loop says that it runs (asyncio.events.__all__)
+_hide = asyncio._set_running_loop  # noqa: SLF001 it is in asyncio.events.__all__: how loops say that they run
 
 
 class InlineGateway(WsgiGateway):
@@ -51,6 +53,57 @@ class InlineGateway(WsgiGateway):
         WsgiGateway.__init__(self, app, proxies, root_path, extra)
         self.loop = loop
         self.inside: Inside | None = None
+        self._waiting: dict[InlineExchange, None] = {}  # complete requests, behind a long step; in order of arrival
+        self._resting = False  # there has been a long step in this turn of the loop: no further call
+
+    # What waits. All of it runs on the loop's thread, or in its place.
+
+    def take(self, exchange: InlineExchange) -> bool:
+        """Whether a complete request is to be called now; else it waits, here or at a worker that is idle."""
+        if not self._resting:
+            return True
+        give = exchange.wire.service.give_idle
+        if give is None or exchange.wire.moved or not exchange.pass_on(give):
+            self._waiting[exchange] = None
+        return False
+
+    def rest(self, service: Service) -> None:
+        """A step took long: let the loop turn before the next call, so that nothing else waits for more than one."""
+        if not self._resting:
+            self._resting = True
+            service.loop.call_soon(self._go_on, service, context=service.context)
+
+    def _go_on(self, service: Service) -> None:
+        self._resting = False
+        until = monotonic() + _TURN
+        give = service.give_idle
+        while give is not None and self.give_waiting(give):
+            pass
+        while self._waiting and not self._resting:
+            exchange = next(iter(self._waiting))
+            del self._waiting[exchange]
+            exchange.call()
+            if monotonic() > until:
+                self.rest(service)
+
+    def drop(self, exchange: InlineExchange) -> bool:
+        """Forget a request that waits; whether it was one."""
+        if exchange not in self._waiting:
+            return False
+        del self._waiting[exchange]
+        return True
+
+    def waits(self) -> bool:
+        """Whether something does."""
+        return bool(self._waiting)
+
+    def give_waiting(self, give: Give) -> bool:
+        """Pass on the request that has waited longest of those that can be moved; whether there was one."""
+        for exchange in self._waiting:
+            if exchange.pass_on(give):
+                del self._waiting[exchange]
+                return True
+        return False
 
     def open(self, wire: Wire, request: Request) -> InlineExchange:
         """Open the exchange for a request."""
@@ -75,6 +128,19 @@ class InlineExchange(WsgiExchange):
 
     def _ready(self) -> None:
         """See WsgiExchange._ready."""
+        if self._gateway.take(self):
+            self.call()
+
+    def pass_on(self, give: Give) -> bool:
+        """Let another worker serve the request, if `give` can pass it on; for one that waits."""
+        if not self.wire.move(self, give):
+            return False
+        self.gone = True
+        self._forget_body()
+        return True
+
+    def call(self) -> None:
+        """Call the application; what it sends is sent, and what comes later goes on by itself."""
         request = self.request
         box = self.wire.service.box
         self._busy = True
@@ -93,8 +159,7 @@ class InlineExchange(WsgiExchange):
         """The application has returned for good."""
         self.wire.service.box.ended(self, self.slot)
         self.slot = -1
-        if self._body is not None:
-            self._body.close()
+        self._forget_body()
 
     # Steps, which run in the call's context
 
@@ -104,6 +169,7 @@ class InlineExchange(WsgiExchange):
         inside = gateway.inside
         if inside is not None:
             inside.enter()
+        began = monotonic()
         _hide(None)
         try:
             block: bytes = self._context.run(step)  # type: ignore[union-attr]  # set before the first step
@@ -111,11 +177,15 @@ class InlineExchange(WsgiExchange):
             _hide(gateway.loop)
             if inside is not None:
                 inside.leave()
+            if monotonic() - began > _LONG:
+                gateway.rest(self.wire.service)
             self._fail(error)
             return None
         _hide(gateway.loop)
         if inside is not None:
             inside.leave()
+        if monotonic() - began > _LONG:
+            gateway.rest(self.wire.service)
         return block
 
     def _call(self) -> bytes:
@@ -169,11 +239,11 @@ class InlineExchange(WsgiExchange):
     def _go_on(self, block: bytes) -> None:
         """Send a block and have the next one made: at once, or, that no one waits for it, later.
 
-        The application gets on only when what it has made before has left, as PEP 3333 asks ("Buffering and Streaming").
+        The application gets on only when what it has made has left, as PEP 3333 asks ("Buffering and Streaming").
         """
         wire = self.wire
         service = wire.service
-        until = time.monotonic() + _TURN
+        until = monotonic() + _TURN
         while block:
             self._send(block, True)
             if self.gone:
@@ -183,7 +253,7 @@ class InlineExchange(WsgiExchange):
                 service.running.add(self)
                 wire.paused.add_done_callback(self._resume, context=service.context)
                 return
-            if wire.count_waiting() or time.monotonic() > until:
+            if wire.count_waiting() or monotonic() > until:
                 service.running.add(self)
                 service.loop.call_soon(self._resume, None, context=service.context)
                 return
@@ -302,8 +372,9 @@ class InlineExchange(WsgiExchange):
             return  # whoever is at it sees it
         if self.slot >= 0:
             self.wire.service.loop.call_soon(self._resume, None, context=self.wire.service.context)
-        elif self._body is not None:
-            self._body.close()
+        else:
+            self._gateway.drop(self)
+            self._forget_body()
 
     def cancel(self) -> None:
         """See Exchange.cancel."""

@@ -1,8 +1,7 @@
 """A WSGI application called on threads of its own, while the loop goes on: one call at a time on each.
 
-What a call sends it hands to the loop's thread. The loop is woken once for all that has been handed over until it looks,
-and a response that is complete when the call returns is handed over with its end (0.3 of the time of a small request
-were two wake-ups).
+What a call sends it hands to the loop's thread. The loop is woken once for all that is handed over until it looks, and
+a response that is complete when the call returns is handed over together with the call's end.
 """
 
 from __future__ import annotations

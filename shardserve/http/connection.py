@@ -39,6 +39,7 @@ class Connection(Wire, asyncio.Protocol):
         "scheme",
         "server",
         "service",
+        "shared",
         "transport",
     )
 
@@ -48,6 +49,7 @@ class Connection(Wire, asyncio.Protocol):
         self.paused: asyncio.Future[None] | None = None
         self.lingering = False
         self.moved = False
+        self.shared = False  # another worker, which gave it to us, may still hold a copy of the socket
         self.calls = 0
         self.memo: object = None
         self.answer_by = NEVER
@@ -113,7 +115,7 @@ class Connection(Wire, asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is buffered, then close."""
-        if self.service.forked and not self.lingering:
+        if (self.service.forked or self.shared) and not self.lingering:
             if self.transport.get_write_buffer_size() and self.transport.can_write_eof():
                 self.linger()  # its end has to wait for what is buffered
                 return
@@ -199,7 +201,7 @@ class Connection(Wire, asyncio.Protocol):
 
     def cut(self) -> None:
         """The worker's time is up."""
-        if self.service.forked:
+        if self.service.forked or self.shared:
             end_stream(self.fileno())
         self.transport.abort()
 

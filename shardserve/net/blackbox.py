@@ -114,6 +114,11 @@ def full_since(words: memoryview) -> int:
     return max([*starts, words[_NEWEST]])
 
 
+def newest_start(words: memoryview) -> int:
+    """When the newest of the requests in execution began (`monotonic_ns()`); 0 if there is none."""
+    return max([start for _, _, start in _notes(words).values()], default=0)
+
+
 def _notes(words: memoryview) -> dict[int, Note]:
     """The slots in use."""
     notes = {}

@@ -84,14 +84,6 @@ class Loads:
         """A shard, not `but`, whose worker has a free thread; the next one after it."""
         return self._next(_FREE, but)
 
-    def all_free(self, but: int) -> list[int]:
-        """The shards, not `but`, whose workers have a free thread."""
-        return [
-            shard
-            for shard, line in enumerate(self._lines[: self.aim[_COUNT]])
-            if line[_FREE] and shard != but and line[_PENALTY] < EXCLUDED and not line[_FULL]
-        ]
-
     def waiting(self, but: int) -> int | None:
         """A shard, not `but`, where requests wait for a thread; the next one after it."""
         return self._next(_WAITING, but)
@@ -113,6 +105,12 @@ def note_calls(line: memoryview, free: int) -> None:
         line[_FREE], line[_WAITING], line[_BUSY] = free, 0, 0
     else:
         line[_FREE], line[_WAITING], line[_BUSY] = 0, -free, BUSY_LOAD
+
+
+def claim_free(line: memoryview) -> None:
+    """Write to another shard's line that it has been given a call, before it says so itself."""
+    if line[_FREE]:
+        line[_FREE] -= 1
 
 
 def note_one_busy(line: memoryview) -> None:

@@ -1,11 +1,11 @@
 """The deputy: a thread that sees to what waits at a worker while its loop's thread executes a WSGI call (inline).
 
-During a call nothing else runs here: connections that wait in the listener's queue, in the inbox, or with a request that
-has not been read yet would wait for its end, though a sibling may be idle. The deputy gives them to one.
+During a call nothing else runs here: connections that wait in the listener's queue, in the inbox, or with a request
+that has not been read yet would wait for its end, though a sibling may be idle. The deputy gives them to one.
 
-It acts in the loop's place: only while the loop's thread is within the application's code, which it keeps there by a lock
-that is taken at the end of each step (gateway/inside.py). So it may do whatever a callback of the loop might do. It costs
-nothing while the worker is idle, and a look every few milliseconds while calls are made.
+It acts in the loop's place: only while the loop's thread is within the application's code, which it keeps there by a
+lock that is taken at the end of each step (gateway/inside.py). So it may do whatever a callback of the loop might do.
+It costs nothing while the worker is idle, and a look every few milliseconds while calls are made.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from shardserve.gateway.inside import Inside
 from shardserve.logs import log
 
 if TYPE_CHECKING:
+    from shardserve.gateway.wsgi_inline import InlineGateway
     from shardserve.http.connection import Connection
     from shardserve.http.service import Service
     from shardserve.worker.handover import Handover
@@ -28,25 +29,24 @@ _LOOK = 0.002  # seconds between looks while calls are made: a call that lasts l
 _PARK_AFTER = 5  # looks without a call
 _SLICE = 4  # milliseconds of waiting for something to give away, until it is looked whether the call has ended
 _NONE_FREE = 0.001  # seconds until it is looked again for a free sibling
-_SPACING = 0.002  # seconds in which one sibling is given one connection: by then it has begun its call
 
 
 class Deputy:
     """One worker's."""
 
-    def __init__(self, service: Service, listening: Listening, handover: Handover) -> None:
-        self.inside = Inside(service)
+    def __init__(self, service: Service, gateway: InlineGateway, listening: Listening, handover: Handover) -> None:
+        gateway.inside = self.inside = Inside(service)
+        self._gateway = gateway
         self._service = service
         self._listening = listening
         self._handover = handover
         self._over = False
         self._target = -1  # the shard that is given to
-        self._given: dict[int, float] = {}  # shard -> when it was given something
         self._readable: set[int] = set()  # descriptors that had something to read at the last look
 
     def start(self) -> None:
         """Begin to look, and say that calls are taken here. For the loop's thread."""
-        self._service.takes_calls = True
+        self._handover.pass_requests_on()
         self.inside.leave()
         threading.Thread(target=self._run, name="shardserve-deputy", daemon=True).start()
 
@@ -101,11 +101,12 @@ class Deputy:
                 return
             sources = self._sources()
             waiting = [one for one in sources.values() if one is not None and one.has_request()]
+            more = self._gateway.waits()
         self._listening.aim()
         poll = _poll(sources)
         while inside.inside and inside.steps == step and not self._over:
-            ready = [descriptor for descriptor, _ in poll.poll(_SLICE if not waiting else 0)]
-            if not ready and not waiting:
+            ready = [descriptor for descriptor, _ in poll.poll(0 if waiting or more else _SLICE)]
+            if not ready and not waiting and not more:
                 continue
             if not self._has_target():
                 time.sleep(_NONE_FREE)
@@ -113,7 +114,9 @@ class Deputy:
             with inside.lock:
                 if not inside.inside or inside.steps != step:
                     break
-                if waiting:
+                if more:
+                    more = self._gateway.give_waiting(self._pass)
+                elif waiting:
                     waiting.pop().pass_on(self._pass)
                 elif self._give(ready[0], sources):
                     poll.unregister(ready[0])
@@ -142,16 +145,13 @@ class Deputy:
         return False
 
     def _has_target(self) -> bool:
-        """Find a sibling that has a free thread, and nothing from us that it has not begun yet."""
-        now = time.monotonic()
-        for shard in self._handover.free():
-            if now - self._given.get(shard, 0.0) >= _SPACING:
-                self._target = shard
-                return True
-        return False
+        """Find a sibling that has a free thread."""
+        target = self._handover.free()
+        if target is not None:
+            self._target = target
+        return target is not None
 
     def _pass(self, descriptor: int, octets: bytes, answer_by: float) -> bool:
-        self._given[self._target] = time.monotonic()
         return self._handover.push(self._target, descriptor, octets, answer_by)
 
 

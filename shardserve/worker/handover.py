@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shardserve.http.h1 import H1Connection
 from shardserve.logs import log
 from shardserve.net.inbox import GIVEN, PUSHED, WANTED, put, take
-from shardserve.net.loads import Load
+from shardserve.net.loads import Load, claim_free
 
 if TYPE_CHECKING:
     import socket
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shardserve.gateway.turns import Turns
     from shardserve.http.exchange import Give
     from shardserve.http.service import Service
+    from shardserve.net.inbox import Packet
     from shardserve.net.loads import Loads
     from shardserve.worker.accept import Opening
 
@@ -41,6 +42,11 @@ class Handover:
         self.writing = writing
         self._reading: dict[int, socket.socket] = {}  # by shard: ours, and those of shards we have adopted
         self._give_waiting: Callable[[Give], None] | None = None
+
+    def pass_requests_on(self) -> None:
+        """Have requests that wait here given to workers that are idle (for inline calls; the deputy does the rest)."""
+        self._service.give_idle = self._give_idle
+        self._service.takes_calls = True
 
     def share_work(self, turns: Turns[Any]) -> None:
         """Take part in executing what waits for its turn, here or elsewhere."""
@@ -82,9 +88,9 @@ class Handover:
         packet = take(ours) if ours is not None else None
         if packet is None:
             return False
-        kind, octets, connection, answer_by = packet
-        if connection is not None and not give(connection.fileno(), octets, answer_by):
-            make = partial(H1Connection, octets=octets, moved=kind == PUSHED, answer_by=answer_by)
+        connection = packet.connection
+        if connection is not None and not give(connection.fileno(), packet.octets, packet.answer_by):
+            make = partial(_make_connection, packet=packet)
             self._service.loop.call_soon_threadsafe(self._opening.open, connection, make)
         elif connection is not None:
             connection.close()
@@ -107,13 +113,21 @@ class Handover:
         target = self._loads.free(but=self._shard)
         return target is not None and self.push(target, descriptor, octets, answer_by)
 
-    def free(self) -> list[int]:
-        """The other shards that have a free thread."""
-        return self._loads.all_free(but=self._shard)
+    def free(self) -> int | None:
+        """A shard that has a free thread; during a call, our own if its next worker serves it already."""
+        target = self._loads.free(but=self._shard)
+        if target is not None and target >= len(self.writing):
+            return None  # a new one, that we have not been told of yet
+        if target is None and self._loads.line(self._shard)[Load.FREE] and self._service.takes_calls:
+            return self._shard
+        return target
 
     def push(self, shard: int, descriptor: int, octets: bytes, answer_by: float) -> bool:
-        """Put a connection into the inbox of a shard."""
-        return shard < len(self.writing) and put(self.writing[shard], PUSHED, octets, descriptor, answer_by)
+        """Put a connection into the inbox of a shard, and take that for the call that it can make."""
+        if shard >= len(self.writing) or not put(self.writing[shard], PUSHED, octets, descriptor, answer_by):
+            return False
+        claim_free(self._loads.line(shard))
+        return True
 
     def _give_to(self, shard: int, descriptor: int, octets: bytes, answer_by: float) -> bool:
         # It asked some time ago: by now it may have found work, or be leaving, when it says that nothing is free.
@@ -130,11 +144,17 @@ class Handover:
             packet = take(reading)
             if packet is None:
                 return
-            kind, octets, connection, answer_by = packet
+            kind, octets, connection, _ = packet
             if connection is not None:
-                make = partial(H1Connection, octets=octets, moved=kind == PUSHED, answer_by=answer_by)
+                make = partial(_make_connection, packet=packet)
                 self._opening.open(connection, make)
             elif kind != WANTED:
                 log.error("a connection given by another worker is lost: this one has no descriptor left for it")
             elif self._give_waiting is not None and octets[0] < len(self.writing):
                 self._give_waiting(partial(self._give_to, octets[0]))
+
+
+def _make_connection(service: Service, packet: Packet) -> H1Connection:
+    made = H1Connection(service, packet.octets, moved=packet.kind == PUSHED, answer_by=packet.answer_by)
+    made.shared = True
+    return made

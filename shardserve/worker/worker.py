@@ -135,8 +135,7 @@ class Worker:
         if self._turns is not None and self.listening.handover is not None:
             self.listening.handover.share_work(self._turns)
         if self._inline is not None and self.listening.handover is not None:
-            self._deputy = Deputy(self.service, self.listening, self.listening.handover)
-            self._inline.inside = self._deputy.inside
+            self._deputy = Deputy(self.service, self._inline, self.listening, self.listening.handover)
             self._deputy.start()
         self._place.board[Word.STATE] = WorkerState.READY
         return True
@@ -204,6 +203,8 @@ class Worker:
 
     def _share_work(self) -> None:
         """Have nothing wait for its turn in vain: here, where the replacement is idle, or elsewhere."""
+        if self._deputy is not None:
+            self._deputy.inside.say_free()
         if self._turns is not None:
             self._turns.look_for_work(self.service)
             if self.service.give_on is not None:
