@@ -22,7 +22,7 @@ REQUIRED = os.environ.get("SHARDSERVE_COMPILED", "0") not in ("", "0")
 DIRECTIVES = {
     "language_level": "3",
     "annotation_typing": False,  # an annotation stays a hint, as it is uncompiled; types stand in .pxd files
-    "binding": True,  # functions look like Python's to inspect
+    "binding": False,  # methods are called as those of built-in types are
 }
 
 
@@ -59,7 +59,13 @@ def extensions() -> list[Extension]:
         return []
     types = sorted(str(path) for path in Path("shardserve").rglob("*.pxd"))
     return [
-        Extension(name, [name.replace(".", "/") + ".py"], depends=types, optional=not REQUIRED)
+        Extension(
+            name,
+            [name.replace(".", "/") + ".py"],
+            depends=types,
+            optional=not REQUIRED,
+            extra_compile_args=["-O2"],  # a CFLAGS of the user's would else replace it
+        )
         for name in LISTED["COMPILED"]
     ]
 

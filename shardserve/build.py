@@ -16,8 +16,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMPILED = (
+    "shardserve.net.blackbox",
     "shardserve.http.chunked",
+    "shardserve.http.connection",
+    "shardserve.http.exchange",
     "shardserve.http.grammar",
+    "shardserve.http.h1",
+    "shardserve.http.h1_files",
+    "shardserve.http.h1_reading",
+    "shardserve.http.h1_writing",
+    "shardserve.http.head",
+    "shardserve.http.parsers.builtin_parser",
+    "shardserve.http.parsers.scanner",
+    "shardserve.http.request",
+    "shardserve.http.request_line",
+    "shardserve.http.service",
+    "shardserve.gateway.asgi",
+    "shardserve.gateway.asgi_extensions",
+    "shardserve.worker.loop",
 )
 PURE = "SHARDSERVE_PURE"  # the variable: 1 = compile nothing (when installed), import nothing compiled (when run)
 

@@ -144,6 +144,13 @@ class Config:
         kind=Whole(minimum=1),
         group=WORKERS,
     )
+    wsgi_inline: bool = option(
+        True,
+        "With one thread, call a WSGI application on the event loop's own: fastest, and the worker does nothing else "
+        "during a call. Off, or with request-timeout or limit-concurrency, the application has a thread of its own.",
+        kind=Switch(),
+        group=WORKERS,
+    )
     loop: Loop = option(
         "auto",
         "Event loop; auto prefers uvloop.",

@@ -16,7 +16,7 @@ cdef class AsgiGateway:
     cdef public object open_websocket
     cdef public dict state
 
-    @cython.locals(path=str, root_path=str)
+    @cython.locals(path=str, root_path=str, base=dict, scope=dict)
     cpdef dict scope(self, Wire wire, Request request)
     cpdef open(self, Wire wire, Request request)
 

@@ -63,32 +63,46 @@ class AsgiGateway:
 
     def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
         """The connection scope of a request (ASGI HTTP spec, "HTTP Connection Scope")."""
-        client, scheme = wire.client, wire.scheme
-        if request.forwarded:
-            client, scheme = self.proxies.resolve(wire, request)
+        base: Any = wire.memo
+        if base is None:
+            wire.memo = base = self._base_scope(wire)
+        scope: dict[str, Any] = base.copy()
         path = request.path.decode()  # visible ASCII, as request.py has it
         if "%" in path:
             path = decode_path(request.path).decode("utf-8", "replace")
-        root_path = self.root_path
-        if request.ambiguous:
-            root_path = self.proxies.root_path(wire, request, root_path)
+        if request.forwarded or request.ambiguous:
+            scope["client"], scope["scheme"] = self.proxies.resolve(wire, request)
+            scope["root_path"] = self.proxies.root_path(wire, request, self.root_path)
+        root_path = scope["root_path"]
         if root_path:
             path = "".join(split_root(path, root_path))
+        scope["http_version"] = request.version
+        scope["method"] = request.method
+        scope["path"] = path
+        scope["raw_path"] = request.path
+        scope["query_string"] = request.query
+        scope["headers"] = request.headers
+        scope["state"] = self.state.copy()
+        scope["extensions"] = self._http_extensions.copy()  # middleware takes away what it cannot pass on
+        return scope
+
+    def _base_scope(self, wire: Wire) -> dict[str, Any]:
+        """What the scopes of one connection have in common, and all keys: a copy costs half of making it anew."""
         return {
             "type": "http",
             "asgi": _VERSIONS,
-            "http_version": request.version,
+            "http_version": "1.1",
             "server": wire.server,
-            "client": client,
-            "scheme": scheme,
-            "method": request.method,
-            "root_path": root_path,
-            "path": path,
-            "raw_path": request.path,
-            "query_string": request.query,
-            "headers": request.headers,
-            "state": self.state.copy(),
-            "extensions": self._http_extensions.copy(),  # middleware takes away what it cannot pass on
+            "client": wire.client,
+            "scheme": wire.scheme,
+            "method": "GET",
+            "root_path": self.root_path,
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "headers": [],
+            "state": {},
+            "extensions": {},
         }
 
 

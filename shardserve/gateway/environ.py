@@ -1,14 +1,15 @@
-"""What a WSGI application is told about its request (PEP 3333, "environ Variables")."""
+"""The environ of a request (PEP 3333, "environ Variables")."""
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 from shardserve.gateway.target import decode_path, split_root
 
 if TYPE_CHECKING:
     from shardserve.gateway.spool import Spool
-    from shardserve.gateway.target import TrustedProxies
+    from shardserve.gateway.wsgi import WsgiGateway
     from shardserve.http.exchange import Wire
     from shardserve.http.request import Request
 
@@ -20,38 +21,20 @@ _NAMES = {
     b"proxy": "",  # HTTP_PROXY would be taken for a setting of the server's own ("httpoxy", CVE-2016-5385)
 }
 _NAMES_MAX = 512
+_PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
 
 
-def _environ_name(name: bytes) -> str:
-    found = _NAMES.get(name)
-    if found is None:
-        found = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
-        if len(_NAMES) < _NAMES_MAX:
-            _NAMES[name] = found
-    return found
+def _learn_name(name: bytes) -> str:
+    made = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+    if len(_NAMES) < _NAMES_MAX:
+        _NAMES[name] = made
+    return made
 
 
-def make_environ(
-    base: dict[str, Any], wire: Wire, request: Request, body: Spool, proxies: TrustedProxies, root_path: str
-) -> dict[str, Any]:
-    """The environ of a request, with what is in `base`; strings are latin-1 decoded octets."""
-    client, scheme = proxies.resolve(wire, request)
-    root_path = proxies.root_path(wire, request, root_path)
-    root, path = split_root(decode_path(request.path).decode("latin-1"), root_path)
-    target = request.path.decode("latin-1")
-    query = request.query.decode("latin-1")
-    environ = {
-        **base,
-        "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": root,
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "RAW_URI": f"{target}?{query}" if query else target,
-        "SERVER_PROTOCOL": "HTTP/" + request.version,
-        "wsgi.url_scheme": scheme,
-        "wsgi.input": body.file(),
-    }
+def _set_ends(environ: dict[str, Any], wire: Wire, client: tuple[str, int] | None, scheme: str) -> None:
+    """Who talks to whom, and how."""
     host, port = wire.server or ("", None)
+    environ["wsgi.url_scheme"] = scheme
     environ["SERVER_NAME"] = host or "localhost"  # a unix socket may have no name, PEP 3333 wants one
     environ["SERVER_PORT"] = str(port if port is not None else (443 if scheme == "https" else 80))
     if client is not None:
@@ -59,14 +42,49 @@ def make_environ(
         environ["REMOTE_PORT"] = str(client[1])
     else:
         environ["REMOTE_ADDR"] = ""
+        environ.pop("REMOTE_PORT", None)
+
+
+def make_environ(gateway: WsgiGateway, wire: Wire, request: Request, body: Spool | None) -> dict[str, Any]:
+    """The environ of a request; strings are latin-1 decoded octets."""
+    base: Any = wire.memo
+    if base is None:
+        base = gateway.base.copy()
+        _set_ends(base, wire, wire.client, wire.scheme)
+        wire.memo = base
+    environ: dict[str, Any] = base.copy()
+    path = target = request.path.decode("latin-1")
+    if "%" in target:
+        path = decode_path(request.path).decode("latin-1")
+    root = gateway.root_path
+    if request.forwarded or request.ambiguous:
+        client, scheme = gateway.proxies.resolve(wire, request)
+        _set_ends(environ, wire, client, scheme)
+        root = gateway.proxies.root_path(wire, request, root)
+    if root or target[:1] != "/":
+        root, path = split_root(path, root)
+    environ["REQUEST_METHOD"] = request.method
+    environ["SCRIPT_NAME"] = root
+    environ["PATH_INFO"] = path
+    if request.query:
+        environ["QUERY_STRING"] = query = request.query.decode("latin-1")
+        environ["RAW_URI"] = f"{target}?{query}"
+    else:
+        environ["QUERY_STRING"] = ""
+        environ["RAW_URI"] = target
+    environ["SERVER_PROTOCOL"] = _PROTOCOLS[request.version]
+    environ["wsgi.input"] = io.BytesIO() if body is None else body.file()
+    names = _NAMES
     for name, value in request.headers:
-        key = _environ_name(name)
+        key = names.get(name)
+        if key is None:
+            key = _learn_name(name)
         if key:
-            text = value.decode("latin-1")
             if key in environ:
-                text = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
-            environ[key] = text
+                environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + value.decode("latin-1")
+            else:
+                environ[key] = value.decode("latin-1")
     if request.length != 0:
         # The body has been read and decoded whole, so its length is known even where it came in chunks.
-        environ["CONTENT_LENGTH"] = str(body.size)
+        environ["CONTENT_LENGTH"] = str(body.size if body is not None else 0)
     return environ

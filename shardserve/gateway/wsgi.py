@@ -1,7 +1,7 @@
-"""WSGI (PEP 3333): an exchange that calls the application in a pool of threads once the request body is complete.
+"""WSGI (PEP 3333): what a gateway and its exchanges have in common, wherever the application is called.
 
-With one thread, the default, an application is called one at a time and always on the same thread, so one that is not
-thread-safe works. No event loop runs in these threads, and each call has a fresh context.
+The request body is read whole before the call. The call is made on the loop's own thread (wsgi_inline.py) or on one of
+a pool (wsgi_pool.py); either way there is a fresh context for each call, and no event loop runs where it is made.
 """
 
 from __future__ import annotations
@@ -10,50 +10,42 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import ProtocolError
-from shardserve.gateway.failure import answer_failure
 from shardserve.gateway.file_wrapper import FileWrapper
-from shardserve.gateway.spool import Room
-from shardserve.gateway.turns import Turns, answer_overload
-from shardserve.gateway.wsgi_call import WsgiCall
-from shardserve.http.head import with_length
+from shardserve.gateway.spool import Room, Spool
+from shardserve.http.exchange import Exchange
+from shardserve.http.head import CheckedHead, status_line
 from shardserve.logs import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from shardserve.gateway.target import TrustedProxies
-    from shardserve.gateway.threads import ThreadPool
-    from shardserve.http.exchange import Give, Wire
-    from shardserve.http.files import FilePart
+    from shardserve.http.exchange import Wire
     from shardserve.http.request import Request
 
     App = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]], Iterable[bytes]]
+    Fields = Iterable[tuple[str, str]]
+    ExcInfo = tuple[type[BaseException], BaseException, Any] | tuple[None, None, None] | None
+
+_NAMES: dict[str, bytes] = {}  # of response fields, as octets
+_NAMES_MAX = 512
 
 
 class WsgiGateway:
     """One per worker: what every request of it shares."""
 
     def __init__(
-        self,
-        app: App,
-        pool: ThreadPool,
-        proxies: TrustedProxies,
-        root_path: str,
-        extra: dict[str, Any],
-        patience: float = 0.0,
+        self, app: App, proxies: TrustedProxies, root_path: str, extra: dict[str, Any], *, threads: int = 1
     ) -> None:
-        """`extra` is put into each environ as it is; `patience` is how long requests wait for a thread (turns.py)."""
+        """`extra` is put into each environ as it is; `threads` make calls at once."""
         self.app = app
-        self.pool = pool
         self.proxies = proxies
         self.root_path = root_path
         self.room = Room()
-        self.turns: Turns[WsgiExchange] = Turns(pool.size, pool.wake, patience)
-        pool.start(self.turns.next)
         self.base: dict[str, Any] = {
             "wsgi.version": (1, 0),
             "wsgi.errors": sys.stderr,
-            "wsgi.multithread": pool.size > 1,
+            "wsgi.multithread": threads > 1,
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
@@ -61,41 +53,65 @@ class WsgiGateway:
             **extra,
         }
 
-    def open(self, wire: Wire, request: Request) -> WsgiExchange:
-        """Open the exchange for a request."""
-        return WsgiExchange(wire, request, self)
 
+class WsgiExchange(Exchange):
+    """One request of a WSGI application: its body, and start_response. How it is called is the subclass's."""
 
-class WsgiExchange(WsgiCall):
-    """One request of a WSGI application. All that is here runs on the loop; the call itself is in wsgi_call.py."""
-
-    __slots__ = ("_ended", "_started")
+    __slots__ = ("_body", "_ended", "_gateway", "_head", "_sent", "_started", "_status")
 
     def __init__(self, wire: Wire, request: Request, gateway: WsgiGateway) -> None:
-        WsgiCall.__init__(self, wire, request, gateway)
+        self.wire = wire
+        self.request = request
+        self.gone = False
+        self.slot = -1
+        self._gateway = gateway
+        self._body: Spool | None = None  # while there is any
         self._started = False
         self._ended = False
+        self._status = 0
+        self._head: CheckedHead | None = None
+        self._sent = False  # the head is on its way
+
+    # The subclass's
+
+    def _ready(self) -> None:
+        """The request is complete: call the application, here or elsewhere, now or when it is its turn."""
+        raise NotImplementedError
+
+    def _write(self, data: bytes) -> None:
+        """The write() callable of PEP 3333."""
+        raise NotImplementedError
+
+    def _inform(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """Send 103 Early Hints."""
+        raise NotImplementedError
+
+    # The request
 
     def start(self) -> None:
         """See Exchange.start."""
         self._started = True
-        if (self.request.length or 0) > self.wire.service.limits.spool > 0:
+        request = self.request
+        if request.length and request.length > self.wire.service.limits.spool > 0:
             self._refuse()
             return
-        if self.request.expect_continue:
+        if request.expect_continue:
             self.wire.inform(self, 100, ())
         if self._ended:
-            self._gateway.turns.take(self)
+            self._ready()
 
     def feed(self, data: bytes) -> None:
         """See Exchange.feed."""
+        body = self._body
+        if body is None:
+            self._body = body = Spool(self._gateway.room)
         try:
-            self._body.write(data)
+            body.write(data)
         except OSError as error:
             log.error("cannot keep a request body: %s", error)
             self.wire.refuse(self, ProtocolError(500, "cannot keep the request body"))
             return
-        if self._body.size > self.wire.service.limits.spool > 0:
+        if body.size > self.wire.service.limits.spool > 0:
             self._refuse()
 
     def _refuse(self) -> None:
@@ -105,75 +121,80 @@ class WsgiExchange(WsgiCall):
         """See Exchange.end."""
         self._ended = True
         if self._started:
-            self._gateway.turns.take(self)
+            self._ready()
 
-    def pass_on(self, give: Give) -> bool:
-        """See Turn.pass_on."""
-        if not self.wire.move(self, give):
-            return False
-        self.gone = True
-        self._body.close()
-        return True
-
-    def shed(self) -> None:
-        """See Turn.shed."""
-        self._body.close()
-        answer_overload(self)
-
-    def hung_up(self) -> None:
-        """See Exchange.hung_up: a WSGI application cannot be told; its answer may still be read.
-
-        While it waits in a queue that is shed from, the client is taken for gone; one that reads gets that answer.
-        """
-        turns = self._gateway.turns
-        if turns.patience and turns.drop(self):
-            self.shed()
-
-    def lost(self) -> None:
-        """See Exchange.lost: a streamed response ends at its next block."""
-        if self._gate is not None:
-            self._gate.set()
-        if not (self._started and self._ended) or self._gateway.turns.drop(self):
+    def _forget_body(self) -> None:
+        """Give its memory and disk back."""
+        if self._body is not None:
             self._body.close()
 
     def is_streaming(self) -> bool:
         """See Exchange.is_streaming: there is no way to tell a WSGI application."""
         return False
 
-    def cancel(self) -> None:
-        """See Exchange.cancel: a thread cannot be cancelled; it ends with the process."""
-        self.gone = True
-        self.lost()
+    # What the application calls
 
-    def _deliver(self, data: bytes, more: bool, first: bool) -> None:
-        """See WsgiCall._deliver; the thread is told when the client keeps up."""
-        if first:
-            self.wire.respond(self, self._status, self._headers, data, more)
-        else:
-            self.wire.write(self, data, more)
-        if more:
-            paused = self.wire.paused
-            if paused is not None:
-                paused.add_done_callback(lambda _: self._acknowledge(len(data)))
-            else:
-                self._acknowledge(len(data))
+    def _start_response(self, status: str, headers: Fields, exc_info: ExcInfo = None) -> Callable[[bytes], object]:
+        """PEP 3333, "The start_response() Callable".
 
-    def _deliver_file(self, part: FilePart, first: bool) -> None:
-        """See WsgiCall._deliver_file."""
-        if first:
-            self.wire.respond(self, self._status, with_length(self._headers, part.size()), b"", True)
-        self.wire.send_file(self, part, False)
+        Of hop-by-hop fields those of the connection (Connection, Keep-Alive, Transfer-Encoding) are dropped, as under
+        gunicorn, but Connection: close is heeded. Raises TypeError or ValueError for a head that must not be sent.
+        """
+        if exc_info:
+            try:
+                if self._sent and exc_info[1] is not None:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # or the frame and the traceback keep each other alive
+        elif self._status:
+            raise RuntimeError("start_response was called twice without exc_info")
+        if not isinstance(status, str):
+            raise TypeError(f"start_response: the status is a str such as '200 OK', not {status!r}")
+        code = status[:3]
+        if not code.isdecimal() or not code.isascii() or status[3:4] not in ("", " "):
+            raise ValueError(f"start_response: {status!r} is not a status such as '200 OK'")
+        number = int(code)
+        self._head = CheckedHead(status_line(number), _encode(headers))  # now, while the application can be told
+        self._status = number
+        return self._write
 
-    def _acknowledge(self, octets: int) -> None:
-        self._acknowledged += octets
-        if self._gate is not None:
-            self._gate.set()
+    def _early_hints(self, headers: Fields) -> None:
+        """Send 103 Early Hints with these fields, (name, value); nothing once the response has begun (gunicorn's name).
 
-    def _fail(self, error: BaseException) -> None:
-        """See WsgiCall._fail."""
-        answer_failure(self, error, self._sent)
+        Raises TypeError or ValueError for fields that must not be sent.
+        """
+        encoded = _encode(headers)
+        CheckedHead(b"", encoded)
+        if not self._sent:
+            self._inform(encoded)
 
-    def _returned(self) -> None:
-        """See WsgiCall._returned."""
-        self._body.close()
-        self._gateway.turns.ended(self)
+    def _require_status(self) -> None:
+        if not self._status:
+            raise RuntimeError("the application did not call start_response before its first block")
+
+
+def check_block(block: object) -> None:
+    """Raise TypeError for what must not be a block of a response."""
+    if not isinstance(block, bytes):
+        raise TypeError(f"a WSGI application yields bytes, not {type(block).__name__}")
+
+
+def _encode(headers: Fields) -> list[tuple[bytes, bytes]]:
+    """Header fields as octets. Raises TypeError or ValueError that say which field is wrong."""
+    encoded = []
+    for header in headers:
+        try:
+            name, value = header
+            encoded.append((_NAMES.get(name) or _learn(name), value.encode("latin-1")))
+        except UnicodeEncodeError:
+            raise ValueError(f"header {header!r} has characters beyond latin-1 (PEP 3333)") from None
+        except (AttributeError, TypeError, ValueError):
+            raise TypeError(f"header {header!r} is not a tuple of two str (PEP 3333)") from None
+    return encoded
+
+
+def _learn(name: str) -> bytes:
+    octets = name.encode("latin-1")
+    if len(_NAMES) < _NAMES_MAX:
+        _NAMES[name] = octets
+    return octets

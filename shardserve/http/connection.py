@@ -40,6 +40,7 @@ class Connection(Wire):
         "scheme",
         "server",
         "service",
+        "shared",
         "transport",
     )
 
@@ -49,7 +50,9 @@ class Connection(Wire):
         self.paused: asyncio.Future[None] | None = None
         self.lingering = False
         self.moved = False
+        self.shared = False  # another worker, which gave it to us, may still hold a copy of the socket
         self.calls = 0
+        self.memo: object = None
         self.answer_by = NEVER
         self._reading = True
         # Of the octets that wait for the client: how many at the last look, and since when not one has left.
@@ -113,7 +116,7 @@ class Connection(Wire):
 
     def close(self) -> None:
         """Send what is buffered, then close."""
-        if self.service.forked and not self.lingering:
+        if (self.service.forked or self.shared) and not self.lingering:
             if self.transport.get_write_buffer_size() and self.transport.can_write_eof():
                 self.linger()  # its end has to wait for what is buffered
                 return
@@ -181,13 +184,25 @@ class Connection(Wire):
         """The worker leaves: answer what is under way, then close."""
         raise NotImplementedError
 
+    def is_idle(self) -> bool:
+        """Whether another worker could serve what comes next (`pass_on`)."""
+        raise NotImplementedError
+
+    def has_request(self) -> bool:
+        """Whether, of a connection that is idle, a request waits for its turn."""
+        raise NotImplementedError
+
+    def pass_on(self, give: Give) -> bool:
+        """Let another worker serve the connection, which is idle, if `give` can pass it on."""
+        raise NotImplementedError
+
     def is_answering(self) -> bool:
         """Whether nobody waits here for an answer to begin: one is being sent, or the connection is ending."""
         raise NotImplementedError
 
     def cut(self) -> None:
         """The worker's time is up."""
-        if self.service.forked:
+        if self.service.forked or self.shared:
             end_stream(self.fileno())
         self.transport.abort()
 
@@ -200,7 +215,7 @@ class Connection(Wire):
         self.deadline = self.service.now + 1.0
 
     def count_waiting(self) -> int:
-        """Octets that the client's slowness keeps here."""
+        """See Wire.count_waiting."""
         return self.transport.get_write_buffer_size()
 
     def _waits_for_client(self) -> bool:

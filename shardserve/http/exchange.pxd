@@ -21,6 +21,7 @@ cdef class Wire:
     cdef public object paused
     cdef public bint moved
     cdef public int calls
+    cdef public object memo
 
     cpdef respond(self, Exchange exchange, status, headers, body, bint more)
     cpdef write(self, Exchange exchange, body, bint more)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from shardserve.errors import ProtocolError
     from shardserve.http.files import FilePart
+    from shardserve.http.head import CheckedHead
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
@@ -89,9 +90,10 @@ class Wire:
     `paused` is None while the client keeps up, else a future that is done once the client has read enough. `client`
     and `server` are (host, port) or None, `scheme` is "http" or "https". `calls` counts the application's calls for
     this connection that have not returned, also those that are answered: exchanges that go on then keep it up to date.
+    `memo` is the gateway's: what it has made of the connection, None before.
     """
 
-    __slots__ = ("calls",)
+    __slots__ = ("calls", "memo")
 
     service: Service
     client: tuple[str, int] | None
@@ -100,9 +102,15 @@ class Wire:
     paused: asyncio.Future[None] | None
     moved: bool
     calls: int
+    memo: object
 
     def respond(
-        self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool
+        self,
+        exchange: Exchange,
+        status: int,
+        headers: Iterable[tuple[bytes, bytes]] | CheckedHead,
+        body: bytes,
+        more: bool,
     ) -> None:
         """Send the head of the response with the first octets of its body; `more` says that `write` will follow.
 
@@ -163,6 +171,10 @@ class Wire:
 
     def returned(self) -> None:
         """One of CALLS_MAX calls has returned: the next request need not wait any more."""
+        raise NotImplementedError
+
+    def count_waiting(self) -> int:
+        """Octets that were asked to be sent and have not left: the client does not keep up, or the loop is to turn."""
         raise NotImplementedError
 
     def hold(self) -> None:

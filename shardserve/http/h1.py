@@ -176,17 +176,31 @@ class H1Connection(H1Reading):
 
         Where that is not possible, wait a moment for a request that may be on its way.
         """
-        if self._state != HEAD or self._exchange is not None or self.lingering or self._partial is not None:
+        if not self.is_idle():
             return
         give = self.service.give_on
-        if give is not None and not self._eof and self.part(give, self._buffer):
-            self._state = CLOSED
-            self._buffer = b""
+        if give is not None and self.pass_on(give):
             return
         self._idle_until = 0.0
         self.deadline = min(self.deadline, self.service.now + self.service.timeouts.drain_linger)
         if self._buffer:
             self._resume_soon()
+
+    def is_idle(self) -> bool:
+        """Whether no request is under way, and none has begun to arrive; whole ones may wait for their turn."""
+        return self._state == HEAD and self._exchange is None and not self.lingering and self._partial is None
+
+    def has_request(self) -> bool:
+        """Whether one waits for its turn, of a connection that is idle."""
+        return bool(self._buffer)
+
+    def pass_on(self, give: Give) -> bool:
+        """Let another worker serve the connection, which is idle, if `give` can pass it on."""
+        if self._eof or not self.part(give, self._buffer):
+            return False
+        self._state = CLOSED
+        self._buffer = b""
+        return True
 
     def move(self, exchange: Exchange, give: Give) -> bool:
         """See Wire.move."""

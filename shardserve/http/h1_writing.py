@@ -13,7 +13,7 @@ from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
 from shardserve.http.grammar import CRLF
 from shardserve.http.h1_states import BY_CHUNKS, BY_CLOSE, BY_LENGTH, HEAD, NOTHING, READ, TO_COME
-from shardserve.http.head import STATUS_LINES, encode_fields, status_line
+from shardserve.http.head import STATUS_LINES, CheckedHead, encode_fields, length_field, status_line
 from shardserve.http.request import HEAD_END
 from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
@@ -90,14 +90,22 @@ class H1Writing(Connection):
     # What exchanges ask for
 
     def respond(
-        self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool
+        self,
+        exchange: Exchange,
+        status: int,
+        headers: Iterable[tuple[bytes, bytes]] | CheckedHead,
+        body: bytes,
+        more: bool,
     ) -> None:
         """See Wire.respond."""
         request = self._request
         if exchange is not self._exchange or request is None:
             return
         service = self.service
-        head, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
+        if isinstance(headers, CheckedHead):
+            head, length, close, dated = headers.octets, headers.length, headers.close, headers.dated
+        else:
+            head, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
         self._status = status
         framing = self._choose_framing(request, length, status, body, more)
         if close or service.closing or (self._state != READ and not more and self._unread_is_large()):
@@ -138,7 +146,7 @@ class H1Writing(Connection):
         else:
             self._framing = BY_CLOSE
             self._keep = False
-        return b"" if length is None else b"\r\ncontent-length: %d" % length
+        return b"" if length is None else length_field(length)
 
     def write(self, exchange: Exchange, body: bytes, more: bool) -> None:
         """See Wire.write."""
@@ -255,7 +263,7 @@ class H1Writing(Connection):
             body = error.reason.encode("latin-1", "replace") + b"\n"
             octets = encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers))[0]
             close = _CLOSE_LINE + (b", upgrade" if error.status == 426 else b"")  # RFC 9110 section 7.8
-            own = b"\r\ncontent-length: %d" % len(body) + close + self.service.date + HEAD_END
+            own = length_field(len(body)) + close + self.service.date + HEAD_END
             if self._request is not None and self._request.method == "HEAD":
                 body = b""
             self._sent = len(body)

@@ -81,6 +81,7 @@ class Service:
         "requests",
         "running",
         "shed",
+        "takes_calls",
         "timeouts",
         "when_room",
     )
@@ -105,6 +106,7 @@ class Service:
         self.give_on: Give | None = None  # to the worker that replaces this one: where connections go that are kept
         self.ask_for_work: Callable[[], None] | None = None  # of the workers where requests wait for a thread
         self.give_idle: Give | None = None  # to a worker that has a free thread, for a request that finds none here
+        self.takes_calls = False  # the shard's line says what is free for them
         self.limits = limits or Limits()
         # Those of a peer's requests: a proxy that is trusted may send fields that a client may not.
         self.limits_of: Callable[[tuple[str, int] | None], Limits] = lambda _: self.limits
@@ -161,7 +163,7 @@ class Service:
         board[Word.REQUESTS] = self.requests
         board[Word.ACTIVE] = len(self.running)
         self.count()
-        if self.ask_for_work is None:  # words of a WSGI worker that stood here before
+        if not self.takes_calls:  # words of a WSGI worker that stood here before
             self.load[Load.FREE] = self.load[Load.WAITING] = self.load[Load.BUSY] = 0
         if not self.most_connections:
             self.load[Load.FULL] = 0

@@ -1,11 +1,17 @@
-cdef int _LAST, _SLOT_SIZE, _SLOT_WORDS, _START
+cimport cython
+
+cdef int _LAST, _SLOT_SIZE, _SLOT_WORDS, _START, _METHOD_MAX
+cdef bint COMPILED
 
 cdef class BlackBox:
     cdef public Py_ssize_t _beyond
     cdef public list _free
     cdef public object _lock
     cdef public object _newest
-    cdef public object _words
+    cdef unsigned char[::1] _octets
+    cdef unsigned long long[::1] _words
 
     cpdef int began(self, owner, str method, bytes path) except -1
+    @cython.locals(octets="unsigned char[::1]", at=int, count=Py_ssize_t, index=Py_ssize_t)
+    cdef _note(self, int slot, bytes method, bytes path, unsigned long long now)
     cpdef ended(self, owner, int slot)

@@ -107,6 +107,24 @@ def note_calls(line: memoryview, free: int) -> None:
         line[_FREE], line[_WAITING], line[_BUSY] = 0, -free, BUSY_LOAD
 
 
+def claim_free(line: memoryview) -> None:
+    """Write to another shard's line that it has been given a call, before it says so itself."""
+    if line[_FREE]:
+        line[_FREE] -= 1
+
+
+def note_one_busy(line: memoryview) -> None:
+    """Write to a shard's line that the one thread which makes its calls has one to make."""
+    line[_FREE] = 0
+    line[_BUSY] = BUSY_LOAD
+
+
+def note_one_free(line: memoryview) -> None:
+    """Write to a shard's line that it has made it."""
+    line[_FREE] = 1
+    line[_BUSY] = 0
+
+
 def note_taken(line: memoryview, connections: int) -> None:
     """Write to a shard's line that one of its `connections` has just been accepted.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shardserve.net.blackbox import full_since
+from shardserve.net.blackbox import full_since, has_threads, newest_start
 from shardserve.net.board import Word, box
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ class Hangs:
     def why(self, child: Child, timeout: float) -> str:
         """Why the worker is taken for hung, in words, or ""."""
         line = child.place.board
-        if self._stands_still(child, "loop", line[Word.HEARTBEAT]) > timeout + _BEAT:
+        moved = line[Word.HEARTBEAT]
+        if not has_threads(box(line)):  # a loop that makes WSGI calls one after another, without a tick, moves as well
+            moved = max(moved, newest_start(box(line)))
+        if self._stands_still(child, "loop", moved) > timeout + _BEAT:
             why = f"hung: its loop has not run for {timeout:g} s"
         elif (newest := full_since(box(line))) and self._stands_still(child, "threads", newest) > timeout:
             why = f"hung: no thread has been free for {timeout:g} s"

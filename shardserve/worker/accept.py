@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 from typing import TYPE_CHECKING
 
 from shardserve.logs import log
+from shardserve.net.board import Word
 from shardserve.net.closing import blank, open_door, shut_door
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from shardserve.http.connection import Connection
+    from shardserve.http.exchange import Give
     from shardserve.http.service import Service
     from shardserve.net.listener import Listener
 
@@ -100,7 +103,7 @@ class Acceptor:
         self._say_full_after = 0.0
         self._gone = False  # the listener has been let go
         self._shut = False  # it lets nobody in any more
-        self._sharded = listener.sharded
+        self.sharded = listener.sharded
         self._own = own and listener.sharded
 
     def start(self) -> None:
@@ -125,7 +128,7 @@ class Acceptor:
 
         Goes on accepting: handshakes that are under way may complete for a moment.
         """
-        self._shut = self._sharded and shut_door(self._socket)
+        self._shut = self.sharded and shut_door(self._socket)
         return self._shut
 
     def empty(self, most: int) -> None:
@@ -164,6 +167,30 @@ class Acceptor:
     def fileno(self) -> int:
         """The listener's descriptor; -1 once closed."""
         return self._socket.fileno()
+
+    def pass_on(self, give: Give) -> bool:
+        """Accept one connection and have it served elsewhere. For the deputy: the loop is busy.
+
+        One that `give` cannot pass on after all is opened here. False if none waited.
+        """
+        if not self._accepting or self._gone:
+            return False
+        try:
+            accepted = self._socket.accept()[0]
+        except OSError:
+            return False
+        service = self._service
+        service.board[Word.ACCEPTED] += 1
+        if self._own:
+            service.count(taken=True)
+        if give(accepted.fileno(), b"", math.inf):
+            accepted.close()
+        else:
+            service.loop.call_soon_threadsafe(self._open_counted, accepted)
+        return True
+
+    def _open_counted(self, accepted: socket.socket) -> None:
+        self._opening.open(accepted, self._make_connection)
 
     def _waiting(self) -> Iterator[socket.socket]:
         """What waits in the queue, as far as there are descriptors for it."""

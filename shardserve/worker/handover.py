@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shardserve.http.h1 import H1Connection
 from shardserve.logs import log
 from shardserve.net.inbox import GIVEN, PUSHED, WANTED, put, take
-from shardserve.net.loads import Load
+from shardserve.net.loads import Load, claim_free
 
 if TYPE_CHECKING:
     import socket
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shardserve.gateway.turns import Turns
     from shardserve.http.exchange import Give
     from shardserve.http.service import Service
+    from shardserve.net.inbox import Packet
     from shardserve.net.loads import Loads
     from shardserve.worker.accept import Opening
 
@@ -42,11 +43,17 @@ class Handover:
         self._reading: dict[int, socket.socket] = {}  # by shard: ours, and those of shards we have adopted
         self._give_waiting: Callable[[Give], None] | None = None
 
+    def pass_requests_on(self) -> None:
+        """Have requests that wait here given to workers that are idle (for inline calls; the deputy does the rest)."""
+        self._service.give_idle = self._give_idle
+        self._service.takes_calls = True
+
     def share_work(self, turns: Turns[Any]) -> None:
         """Take part in executing what waits for its turn, here or elsewhere."""
         self._give_waiting = turns.give_waiting
         self._service.give_idle = self._give_idle
         self._service.ask_for_work = self._ask_for_work
+        self._service.takes_calls = True
         turns.look_for_work(self._service)
 
     def read(self, shard: int, reading: socket.socket) -> None:
@@ -72,6 +79,27 @@ class Handover:
         for shard in list(self._reading):
             self.stop_reading(shard)
 
+    def pass_on(self, reading: int, give: Give) -> bool:
+        """Have what was put first into an inbox, by its descriptor, served elsewhere. For the deputy: the loop is busy.
+
+        What `give` cannot pass on after all is opened here. False if nothing was there.
+        """
+        ours = next((one for one in self._reading.values() if one.fileno() == reading), None)
+        packet = take(ours) if ours is not None else None
+        if packet is None:
+            return False
+        connection = packet.connection
+        if connection is not None and not give(connection.fileno(), packet.octets, packet.answer_by):
+            make = partial(_make_connection, packet=packet)
+            self._service.loop.call_soon_threadsafe(self._opening.open, connection, make)
+        elif connection is not None:
+            connection.close()
+        return True
+
+    def inboxes(self) -> list[int]:
+        """The descriptors that are read here."""
+        return [reading.fileno() for reading in self._reading.values()]
+
     def empty(self) -> None:
         """Take everything that is there now."""
         for reading in self._reading.values():
@@ -83,7 +111,23 @@ class Handover:
 
     def _give_idle(self, descriptor: int, octets: bytes, answer_by: float) -> bool:
         target = self._loads.free(but=self._shard)
-        return target is not None and put(self.writing[target], PUSHED, octets, descriptor, answer_by)
+        return target is not None and self.push(target, descriptor, octets, answer_by)
+
+    def free(self) -> int | None:
+        """A shard that has a free thread; during a call, our own if its next worker serves it already."""
+        target = self._loads.free(but=self._shard)
+        if target is not None and target >= len(self.writing):
+            return None  # a new one, that we have not been told of yet
+        if target is None and self._loads.line(self._shard)[Load.FREE] and self._service.takes_calls:
+            return self._shard
+        return target
+
+    def push(self, shard: int, descriptor: int, octets: bytes, answer_by: float) -> bool:
+        """Put a connection into the inbox of a shard, and take that for the call that it can make."""
+        if shard >= len(self.writing) or not put(self.writing[shard], PUSHED, octets, descriptor, answer_by):
+            return False
+        claim_free(self._loads.line(shard))
+        return True
 
     def _give_to(self, shard: int, descriptor: int, octets: bytes, answer_by: float) -> bool:
         # It asked some time ago: by now it may have found work, or be leaving, when it says that nothing is free.
@@ -100,11 +144,17 @@ class Handover:
             packet = take(reading)
             if packet is None:
                 return
-            kind, octets, connection, answer_by = packet
+            kind, octets, connection, _ = packet
             if connection is not None:
-                make = partial(H1Connection, octets=octets, moved=kind == PUSHED, answer_by=answer_by)
+                make = partial(_make_connection, packet=packet)
                 self._opening.open(connection, make)
             elif kind != WANTED:
                 log.error("a connection given by another worker is lost: this one has no descriptor left for it")
             elif self._give_waiting is not None and octets[0] < len(self.writing):
                 self._give_waiting(partial(self._give_to, octets[0]))
+
+
+def _make_connection(service: Service, packet: Packet) -> H1Connection:
+    made = H1Connection(service, packet.octets, moved=packet.kind == PUSHED, answer_by=packet.answer_by)
+    made.shared = True
+    return made

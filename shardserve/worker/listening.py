@@ -91,6 +91,16 @@ class Listening:
         else:
             self.handover.writing.append(writing)
 
+    def sharded(self) -> dict[int, Acceptor]:
+        """Whoever accepts from a listener that no other worker accepts from, by its descriptor."""
+        return {acceptor.fileno(): acceptor for acceptor in self._acceptors() if acceptor.sharded}
+
+    def aim(self) -> None:
+        """Steer by what the loads say now."""
+        siblings = self._place.siblings
+        if siblings is not None and siblings.table is not None:
+            siblings.table.aim()
+
     # The end
 
     def shut(self) -> bool:

@@ -45,10 +45,12 @@ if sys.version_info >= (3, 12):
     def make_spawn(loop: asyncio.AbstractEventLoop) -> Spawn:
         """How to start a coroutine as a task of `loop`: at once (eagerly), unless the loop has a task factory."""
 
+        task = asyncio.Task
+
         def spawn(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
             if loop.get_task_factory() is not None:
                 return loop.create_task(coroutine)
-            return asyncio.Task(coroutine, loop=loop, name=_NAME, eager_start=True)
+            return task(coroutine, loop=loop, name=_NAME, eager_start=True)
 
         return spawn
 
@@ -57,9 +59,11 @@ else:
     def make_spawn(loop: asyncio.AbstractEventLoop) -> Spawn:
         """How to start a coroutine as a task of `loop`, through its task factory where one is set."""
 
+        task = asyncio.Task
+
         def spawn(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
             if loop.get_task_factory() is not None:
                 return loop.create_task(coroutine)
-            return asyncio.Task(coroutine, loop=loop, name=_NAME)
+            return task(coroutine, loop=loop, name=_NAME)
 
         return spawn

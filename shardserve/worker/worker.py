@@ -15,7 +15,8 @@ from shardserve.gateway.limited import LimitedAsgiGateway
 from shardserve.gateway.target import TrustedProxies
 from shardserve.gateway.threads import ThreadPool
 from shardserve.gateway.websocket import websocket_opener
-from shardserve.gateway.wsgi import WsgiGateway
+from shardserve.gateway.wsgi_inline import InlineGateway
+from shardserve.gateway.wsgi_pool import PoolGateway
 from shardserve.http.access import AccessLog, open_sink
 from shardserve.http.lifetime import Lifetime
 from shardserve.http.parsers import make_parser
@@ -24,6 +25,7 @@ from shardserve.http.service import Service, Timeouts
 from shardserve.http.websocket import WebSocketSettings
 from shardserve.logs import Sink, log
 from shardserve.net.board import Word, WorkerState
+from shardserve.worker.deputy import Deputy
 from shardserve.worker.forks import has_children
 from shardserve.worker.leaving import TICK, Leaving
 from shardserve.worker.listening import HANDSHAKE, Listening
@@ -67,13 +69,16 @@ class Worker:
         self.interface = loaded.interface
         self._pool: ThreadPool | None = None
         self._lifespan: Lifespan | None = None
-        gateway: AsgiGateway | WsgiGateway
+        gateway: AsgiGateway | PoolGateway | InlineGateway
         limit = config.limit_concurrency
         patience = config.queue_timeout if limit else 0.0
         if loaded.interface == "wsgi":
-            self._pool = ThreadPool(min(config.threads, limit or config.threads))
             extra: dict[str, Any] = {f"shardserve.{key}": value for key, value in identity.items()}
-            gateway = WsgiGateway(loaded.app, self._pool, proxies, config.root_path, extra, patience)
+            if calls_inline(config):
+                gateway = InlineGateway(loaded.app, loop, proxies, config.root_path, extra)
+            else:
+                self._pool = ThreadPool(min(config.threads, limit or config.threads))
+                gateway = PoolGateway(loaded.app, self._pool, loop, proxies, config.root_path, extra, patience)
         else:
             settings = (
                 loaded.app,
@@ -104,7 +109,9 @@ class Worker:
         if self._pool is not None:
             self.service.box.limit(self._pool.size)
         self.service.most_connections = config.worker_connections
-        self._turns = gateway.turns if isinstance(gateway, WsgiGateway | LimitedAsgiGateway) else None
+        self._turns = gateway.turns if isinstance(gateway, PoolGateway | LimitedAsgiGateway) else None
+        self._inline = gateway if isinstance(gateway, InlineGateway) else None
+        self._deputy: Deputy | None = None
         self.listening = Listening(self.service, place, config.backlog)
         self.leaving: asyncio.Future[Command] = loop.create_future()  # done once told to leave
         self._hurry: asyncio.Future[None] = loop.create_future()
@@ -128,6 +135,9 @@ class Worker:
         self.listening.start()
         if self._turns is not None and self.listening.handover is not None:
             self.listening.handover.share_work(self._turns)
+        if self._inline is not None and self.listening.handover is not None:
+            self._deputy = Deputy(self.service, self._inline, self.listening, self.listening.handover)
+            self._deputy.start()
         self._place.board[Word.STATE] = WorkerState.READY
         return True
 
@@ -150,6 +160,8 @@ class Worker:
         command = await self.leaving
         if command == "stop":
             await self._shut_doors()
+        if self._deputy is not None:
+            self._deputy.stop()
         await self.listening.end(replaced=command == "drain")
         await self._drain(command)
         if self._lifespan is not None:
@@ -192,6 +204,8 @@ class Worker:
 
     def _share_work(self) -> None:
         """Have nothing wait for its turn in vain: here, where the replacement is idle, or elsewhere."""
+        if self._deputy is not None:
+            self._deputy.inside.say_free()
         if self._turns is not None:
             self._turns.look_for_work(self.service)
             if self.service.give_on is not None:
@@ -214,6 +228,15 @@ class Worker:
             if reason:
                 self._say({"retire": reason})
                 self._ask_after = self.service.now + _ASK_AGAIN
+
+
+def calls_inline(config: Config) -> bool:
+    """Whether a WSGI application is called on the loop's own thread: one thread, and no need of a loop that runs on.
+
+    A request past --request-timeout is answered, and one that has waited too long under --limit-concurrency is shed, by
+    the loop, while the application is at work.
+    """
+    return config.threads == 1 and config.wsgi_inline and not config.request_timeout and not config.limit_concurrency
 
 
 def _limits(config: Config, underscored: Iterable[str] = ()) -> Limits:

@@ -79,6 +79,9 @@ class Held:
             sock.close()
 
 
+POOL = "--no-wsgi-inline"  # where a worker goes on to read while it executes a call
+
+
 @pytest.fixture
 def held(site: Site, request: pytest.FixtureRequest) -> Iterator[Held]:
     made = Held(site, "--workers", "3", *getattr(request, "param", ()))
@@ -86,7 +89,9 @@ def held(site: Site, request: pytest.FixtureRequest) -> Iterator[Held]:
     made.close()
 
 
-LOOPS = pytest.mark.parametrize("held", [("--loop", "uvloop"), ("--loop", "asyncio")], indirect=True)
+LOOPS = pytest.mark.parametrize(
+    "held", [("--loop", "uvloop"), ("--loop", "asyncio"), ("--loop", "uvloop", POOL)], indirect=True
+)
 
 
 @LOOPS
@@ -144,13 +149,13 @@ def test_a_request_moves_with_its_body_and_what_comes_behind_it(held: Held, chun
         client.close()
 
 
+@pytest.mark.parametrize("held", [(), (POOL,)], indirect=True)
 def test_what_waits_everywhere_goes_to_the_first_that_is_free(held: Held) -> None:
     for _ in range(3):
         held.hold()
     waiting = [socket.create_connection(("127.0.0.1", held.server.port), 10) for _ in range(9)]
     for sock in waiting:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-    eventually("all wait for a thread", lambda: accepted_by(held.server) == 12)
     held.server.signal(signal.SIGTTIN)  # a fourth worker, which has nothing to do
     held.server.wait_for(r"shard 3: worker \d+ serves")
     answered = set()
@@ -163,7 +168,7 @@ def test_what_waits_everywhere_goes_to_the_first_that_is_free(held: Held) -> Non
     assert f"shard 3: worker {answered.pop()} serves" in held.server.log
 
 
-@pytest.mark.parametrize("held", [("--workers", "1")], indirect=True)
+@pytest.mark.parametrize("held", [("--workers", "1", POOL)], indirect=True)
 def test_what_cannot_be_moved_neither_stops_what_is_behind_it_nor_loses_its_place(held: Held) -> None:
     busy = held.hold()
     waiting = [held.send(path, size) for path, size in (("/1", 70_000), ("/2", 10), ("/3", 70_000))]
@@ -177,7 +182,7 @@ def test_what_cannot_be_moved_neither_stops_what_is_behind_it_nor_loses_its_plac
     assert (first["call"], last["call"]) == (1, 2), "the first to come is the first to be called, after the one held"
 
 
-@pytest.mark.parametrize("held", [("--workers", "1"), ("--workers", "2")], indirect=True)
+@pytest.mark.parametrize("held", [("--workers", "1", POOL), ("--workers", "2", POOL)], indirect=True)
 def test_what_waits_at_a_worker_that_is_replaced_goes_to_the_replacement(held: Held) -> None:
     for _ in held.server.workers():
         held.hold()

@@ -15,7 +15,7 @@ import pytest
 from support.corpus import one_by_one
 from support.wire import PARSERS, Driver
 
-from shardserve.gateway.wsgi import WsgiGateway
+from shardserve.gateway.wsgi_pool import PoolGateway
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -57,7 +57,7 @@ def _observe(wire: Driver, case: dict[str, Any], runner: ModuleType, marker: byt
         settle()
 
     def settle() -> None:
-        if isinstance(wire.gateway, WsgiGateway):
+        if isinstance(wire.gateway, PoolGateway):
             wire.finish()  # its calls are on threads, and begin once the body is complete
 
     def finals() -> list[Any]:

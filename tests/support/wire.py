@@ -22,7 +22,8 @@ from shardserve.gateway.limited import LimitedAsgiGateway
 from shardserve.gateway.target import TrustedProxies
 from shardserve.gateway.threads import ThreadPool
 from shardserve.gateway.websocket import websocket_opener
-from shardserve.gateway.wsgi import WsgiGateway
+from shardserve.gateway.wsgi_inline import InlineGateway
+from shardserve.gateway.wsgi_pool import PoolGateway
 from shardserve.http.h1 import H1Connection
 from shardserve.http.parsers import make_parser
 from shardserve.http.service import Service, Timeouts
@@ -285,6 +286,8 @@ def _read_body(head: Answer, rest: bytes, method: str, ended: bool) -> tuple[Ans
 class Driver:
     """One connection to a service of its own; make it with `asgi` or `wsgi`, use it as a context manager."""
 
+    wsgi_inline = False
+
     def __init__(
         self,
         make_gateway: Callable[[asyncio.AbstractEventLoop], Any],
@@ -345,16 +348,20 @@ class Driver:
         parser: str = "httptools",
         *,
         threads: int = 1,
+        inline: bool | None = None,
         root_path: str = "",
         proxies: Sequence[str] = (),
         patience: float = 0.0,
         **settings: Any,
     ) -> Driver:
-        """Drive a WSGI application."""
+        """Drive a WSGI application, called on the test's own thread if `inline` (`wsgi_inline` where not said)."""
 
-        def make(_: asyncio.AbstractEventLoop) -> WsgiGateway:
+        def make(loop: asyncio.AbstractEventLoop) -> PoolGateway | InlineGateway:
             extra = {"test.extra": "here"}
-            return WsgiGateway(app, ThreadPool(threads), TrustedProxies(proxies), root_path, extra, patience)
+            trusted = TrustedProxies(proxies)
+            if threads == 1 and (cls.wsgi_inline if inline is None else inline):
+                return InlineGateway(app, loop, trusted, root_path, extra)
+            return PoolGateway(app, ThreadPool(threads), loop, trusted, root_path, extra, patience)
 
         return cls(make, parser, **settings)
 
@@ -364,9 +371,10 @@ class Driver:
     def __exit__(self, kind: object, *_: object) -> None:
         self._left = (self.closed, self.lingers)
         try:
-            if isinstance(self.gateway, WsgiGateway):
+            if isinstance(self.gateway, InlineGateway | PoolGateway):
                 self.service.cut()
                 self.settle()
+            if isinstance(self.gateway, PoolGateway):
                 self.gateway.pool.stop(PATIENCE)
                 assert not any(thread.is_alive() for thread in self.gateway.pool._threads), "an application call hangs"
             left = asyncio.all_tasks(self.loop)

@@ -16,7 +16,7 @@ from support.wire import Driver, Puppet, body, read_answers, request, start
 
 from shardserve.gateway.limited import LimitedAsgiGateway
 from shardserve.gateway.turns import Turns
-from shardserve.gateway.wsgi import WsgiGateway
+from shardserve.gateway.wsgi_pool import PoolGateway
 from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.net.loads import unshared_line
 
@@ -40,7 +40,7 @@ def answers(transport: MemoryTransport) -> list[Answer]:
 
 
 def waiting(wire: Driver) -> int:
-    assert isinstance(wire.gateway, LimitedAsgiGateway | WsgiGateway)
+    assert isinstance(wire.gateway, LimitedAsgiGateway | PoolGateway)
     return len(wire.gateway.turns._waiting)
 
 

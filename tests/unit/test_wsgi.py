@@ -21,6 +21,17 @@ OK = "200 OK"
 TEXT = [("Content-Type", "text/plain")]
 
 
+@pytest.fixture(params=["inline", "thread"], autouse=True)
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the application is called: what is true of one is true of the other."""
+    monkeypatch.setattr(Driver, "wsgi_inline", request.param == "inline")
+    return str(request.param)
+
+
+# Of an application that waits for the test, which is on the loop's thread itself.
+on_a_thread = pytest.mark.parametrize("where", ["thread"], indirect=True)
+
+
 def respond(*blocks: bytes, status: str = OK, headers: Any = TEXT) -> Any:
     """An application that answers with a list."""
 
@@ -163,6 +174,7 @@ def test_the_protocol_is_the_one_spoken(parser: str, version: bytes) -> None:
     assert environ_of(parser, request(version=version))["SERVER_PROTOCOL"] == "HTTP/" + version.decode()
 
 
+@on_a_thread
 def test_more_threads_are_told_to_the_application(parser: str) -> None:
     assert environ_of(parser, request(), threads=3)["wsgi.multithread"] is True
 
@@ -421,6 +433,7 @@ def test_a_list_is_one_body_with_a_length(parser: str, make: Any) -> None:
     assert len(wire.transport.writes) == 1
 
 
+@on_a_thread
 def test_a_generator_is_streamed_block_by_block(parser: str) -> None:
     gates = [threading.Event() for _ in range(3)]
 
@@ -539,6 +552,7 @@ def test_an_error_in_close_is_logged_and_the_answer_stands(parser: str, caplog: 
     assert "ValueError: in close" in caplog.text
 
 
+@on_a_thread
 def test_close_is_called_when_the_client_is_gone(parser: str, caplog: pytest.LogCaptureFixture) -> None:
     begun, gone = threading.Event(), threading.Event()
 
@@ -569,6 +583,7 @@ def test_close_is_called_when_the_client_leaves_an_application_that_waits_for_it
     assert result.closed == 1
 
 
+@on_a_thread
 def test_a_request_whose_client_left_before_its_turn_is_not_called(parser: str) -> None:
     calls: list[str] = []
     gate = threading.Event()
@@ -590,6 +605,7 @@ def test_a_request_whose_client_left_before_its_turn_is_not_called(parser: str) 
 # Back-pressure
 
 
+@on_a_thread
 def test_a_streaming_application_waits_for_its_client(parser: str) -> None:
     produced = 0
 
@@ -705,6 +721,7 @@ def test_a_client_that_ended_its_side_is_answered(parser: str) -> None:
 # Threads, context, event loop
 
 
+@on_a_thread
 def test_one_thread_makes_all_calls_one_at_a_time_and_no_other_thread_does(parser: str) -> None:
     threads: set[int] = set()
     inside = 0
@@ -730,6 +747,7 @@ def test_one_thread_makes_all_calls_one_at_a_time_and_no_other_thread_does(parse
     assert overlaps == 0
 
 
+@on_a_thread
 def test_more_threads_run_calls_at_once(parser: str) -> None:
     together = threading.Barrier(3, timeout=PATIENCE)
 
@@ -783,6 +801,7 @@ def test_pipelined_requests_are_answered_in_order(parser: str) -> None:
     assert [one.body for one in run(app, parser, octets).answers()] == [b"/%d" % number for number in range(50)]
 
 
+@on_a_thread
 def test_a_call_is_finished_while_the_service_drains(parser: str) -> None:
     gate = threading.Event()
 

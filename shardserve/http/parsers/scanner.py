@@ -96,7 +96,7 @@ class Scanner:
                 octet = lower[octets[at]]
             if octets[at] != _COLON or not length:
                 return False
-            name = bytes(name_octets[:length])
+            name = b"" + name_octets[:length]  # bytes, of a bytearray as well
             at += 1
             while octets[at] == _SPACE or octets[at] == _TAB:
                 at += 1

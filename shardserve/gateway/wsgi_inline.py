@@ -1,0 +1,390 @@
+"""A WSGI application called inline: on the loop's own thread, one step at a time (docs/decisions/0014-inline-wsgi.md).
+
+A step is what the application does between two blocks: the call up to the first block, each further block, close(). It
+runs with the loop hidden, so that asyncio.run and what asks for a running loop work as on any thread, and in the one
+context of its call. Between steps the loop runs, and other requests with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from shardserve.errors import ClientDisconnected
+from shardserve.gateway.environ import make_environ
+from shardserve.gateway.failure import answer_failure, log_failure
+from shardserve.gateway.file_wrapper import FileWrapper
+from shardserve.gateway.spool import Spool
+from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway, check_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import IO
+
+    from shardserve.gateway.inside import Inside
+    from shardserve.gateway.target import TrustedProxies
+    from shardserve.gateway.wsgi import App
+    from shardserve.http.exchange import Give, Wire
+    from shardserve.http.files import FilePart
+    from shardserve.http.request import Request
+    from shardserve.http.service import Service
+
+_TURN = 0.001  # seconds that one stream may make blocks before other connections get their turn
+_LONG = 0.002  # seconds from which on a step is long, and the loop turns before another request is called
+_BLOCK = 65536  # octets of what was written ahead that are sent at once
+
+_hide = asyncio._set_running_loop  # noqa: SLF001 it is in asyncio.events.__all__: how loops say that they run
+
+
+class InlineGateway(WsgiGateway):
+    """Calls the application on the loop's thread. `inside` is told of each step, where anybody looks."""
+
+    def __init__(
+        self,
+        app: App,
+        loop: asyncio.AbstractEventLoop,
+        proxies: TrustedProxies,
+        root_path: str,
+        extra: dict[str, Any],
+    ) -> None:
+        """See WsgiGateway."""
+        WsgiGateway.__init__(self, app, proxies, root_path, extra)
+        self.loop = loop
+        self.inside: Inside | None = None
+        self._waiting: dict[InlineExchange, None] = {}  # complete requests, behind a long step; in order of arrival
+        self._resting = False  # there has been a long step in this turn of the loop: no further call
+
+    # What waits. All of it runs on the loop's thread, or in its place.
+
+    def take(self, exchange: InlineExchange) -> bool:
+        """Whether a complete request is to be called now; else it waits, here or at a worker that is idle."""
+        if not self._resting:
+            return True
+        give = exchange.wire.service.give_idle
+        if give is None or exchange.wire.moved or not exchange.pass_on(give):
+            self._waiting[exchange] = None
+        return False
+
+    def rest(self, service: Service) -> None:
+        """A step took long: let the loop turn before the next call, so that nothing else waits for more than one."""
+        if not self._resting:
+            self._resting = True
+            service.loop.call_soon(self._go_on, service, context=service.context)
+
+    def _go_on(self, service: Service) -> None:
+        self._resting = False
+        until = monotonic() + _TURN
+        give = service.give_idle
+        while give is not None and self.give_waiting(give):
+            pass
+        while self._waiting and not self._resting:
+            exchange = next(iter(self._waiting))
+            del self._waiting[exchange]
+            exchange.call()
+            if monotonic() > until:
+                self.rest(service)
+
+    def drop(self, exchange: InlineExchange) -> bool:
+        """Forget a request that waits; whether it was one."""
+        if exchange not in self._waiting:
+            return False
+        del self._waiting[exchange]
+        return True
+
+    def waits(self) -> bool:
+        """Whether something does."""
+        return bool(self._waiting)
+
+    def give_waiting(self, give: Give) -> bool:
+        """Pass on the request that has waited longest of those that can be moved; whether there was one."""
+        for exchange in self._waiting:
+            if exchange.pass_on(give):
+                del self._waiting[exchange]
+                return True
+        return False
+
+    def open(self, wire: Wire, request: Request) -> InlineExchange:
+        """Open the exchange for a request."""
+        return InlineExchange(wire, request, self)
+
+
+class InlineExchange(WsgiExchange):
+    """One request, from its call to close(): all on the loop's thread."""
+
+    __slots__ = ("_blocks", "_busy", "_close", "_context", "_part", "_plain", "_written")
+
+    def __init__(self, wire: Wire, request: Request, gateway: InlineGateway) -> None:
+        WsgiExchange.__init__(self, wire, request, gateway)
+        self._gateway: InlineGateway = gateway
+        self._context: Context | None = None
+        self._blocks: Iterator[bytes] | None = None  # of a response that comes block by block
+        self._close: Any = None  # of what the application returned, until it has been called
+        self._part: FilePart | None = None  # a file that is the response
+        self._written: Spool | None = None  # what write() was given and the client has not kept up with
+        self._plain = False  # what the application returned is a list, and nothing has been written before
+        self._busy = False  # a step, or what follows it, is under way
+
+    def _ready(self) -> None:
+        """See WsgiExchange._ready."""
+        if self._gateway.take(self):
+            self.call()
+
+    def pass_on(self, give: Give) -> bool:
+        """Let another worker serve the request, if `give` can pass it on; for one that waits."""
+        if not self.wire.move(self, give):
+            return False
+        self.gone = True
+        self._forget_body()
+        return True
+
+    def call(self) -> None:
+        """Call the application; what it sends is sent, and what comes later goes on by itself."""
+        request = self.request
+        box = self.wire.service.box
+        self._busy = True
+        self.slot = box.began(self, request.method, request.path)
+        self._context = Context()
+        block = self._step(self._call)
+        if block is not None:
+            if self._plain:
+                self._body_done()
+                self.wire.respond(self, self._status, self._head, block, False)  # type: ignore[arg-type]  # it is set
+                return
+            self._go_on(block)
+        self._busy = False
+
+    def _body_done(self) -> None:
+        """The application has returned for good."""
+        self.wire.service.box.ended(self, self.slot)
+        self.slot = -1
+        self._forget_body()
+
+    # Steps, which run in the call's context
+
+    def _step(self, step: Any) -> bytes | None:
+        """Have the application take a step; returns its next block, empty at the end, None if it has failed."""
+        gateway = self._gateway
+        inside = gateway.inside
+        if inside is not None:
+            inside.enter()
+        began = monotonic()
+        _hide(None)
+        try:
+            block: bytes = self._context.run(step)  # type: ignore[union-attr]  # set before the first step
+        except BaseException as error:  # SystemExit too: a request must not end the worker
+            _hide(gateway.loop)
+            if inside is not None:
+                inside.leave()
+            if monotonic() - began > _LONG:
+                gateway.rest(self.wire.service)
+            self._fail(error)
+            return None
+        _hide(gateway.loop)
+        if inside is not None:
+            inside.leave()
+        if monotonic() - began > _LONG:
+            gateway.rest(self.wire.service)
+        return block
+
+    def _call(self) -> bytes:
+        """Call the application; returns the whole response, or its first block with `_blocks` or `_part` set."""
+        gateway = self._gateway
+        environ = make_environ(gateway, self.wire, self.request, self._body)
+        environ["wsgi.early_hints"] = self._early_hints
+        result = gateway.app(environ, self._start_response)
+        kind = type(result)
+        if kind is not list and kind is not tuple:
+            self._close = getattr(result, "close", None)
+            if isinstance(result, FileWrapper):
+                return self._take_file(result)
+            if not isinstance(result, (list, tuple)):
+                return self._take_blocks(result)
+        self._require_status()
+        body = b"".join(result)
+        if self._sent:  # by write()
+            return self._take_blocks((body,))
+        self._plain = self._close is None
+        return body
+
+    def _take_blocks(self, blocks: Iterable[bytes]) -> bytes:
+        blocks = iter(blocks)
+        self._blocks = blocks if self._written is None else _after(self._written.file(), blocks)
+        return self._next()
+
+    def _take_file(self, wrapper: FileWrapper) -> bytes:
+        self._require_status()
+        self._part = wrapper.part() if self._written is None else None
+        return self._take_blocks(wrapper if self._part is None else ())
+
+    def _next(self) -> bytes:
+        """The next block that is not empty; an empty one at the end."""
+        for block in self._blocks:  # type: ignore[union-attr]  # set when this is called
+            self._require_status()
+            check_block(block)
+            if block:
+                return block
+        self._require_status()
+        return b""
+
+    def _end(self) -> bytes:
+        """Call close(), PEP 3333: whatever has become of the response."""
+        close, self._close = self._close, None
+        close()
+        return b""
+
+    # Between steps
+
+    def _go_on(self, block: bytes) -> None:
+        """Send a block and have the next one made: at once, or, that no one waits for it, later.
+
+        The application gets on only when what it has made has left, as PEP 3333 asks ("Buffering and Streaming").
+        """
+        wire = self.wire
+        service = wire.service
+        until = monotonic() + _TURN
+        while block:
+            self._send(block, True)
+            if self.gone:
+                self._finish()
+                return
+            if wire.paused is not None:
+                service.running.add(self)
+                wire.paused.add_done_callback(self._resume, context=service.context)
+                return
+            if wire.count_waiting() or monotonic() > until:
+                service.running.add(self)
+                service.loop.call_soon(self._resume, None, context=service.context)
+                return
+            following = self._step(self._next)
+            if following is None:
+                return
+            block = following
+        self._send(b"", False)
+        if wire.count_waiting():
+            service.running.add(self)
+            service.loop.call_soon(self._resume, None, context=service.context)
+            self._blocks = None
+        else:
+            self._finish()
+
+    def _resume(self, _: object) -> None:
+        """Take the next step of a response that had been left for others, or for its client."""
+        if self.slot < 0:
+            return  # it has been lost, and is over
+        self._busy = True
+        if self.gone or self._blocks is None:
+            self._finish()
+        else:
+            block = self._step(self._next)
+            if block is not None:
+                self._go_on(block)
+        self._busy = False
+
+    def _send(self, block: bytes, more: bool) -> None:
+        wire = self.wire
+        if self._sent:
+            wire.write(self, block, more)
+            return
+        self._sent = True
+        head = self._head
+        assert head is not None  # as _require_status has seen to
+        part, self._part = self._part, None
+        if part is None:
+            wire.respond(self, self._status, head, block, more)
+        else:
+            if head.length is None:
+                head.length = part.size()
+            wire.respond(self, self._status, head, b"", True)
+            wire.send_file(self, part, False)
+
+    def _finish(self) -> None:
+        """The response is complete, or nobody wants it: the last step."""
+        if self._close is not None:
+            self._step(self._end)
+        if self.slot >= 0:
+            self._over()
+
+    def _over(self) -> None:
+        if self._written is not None:
+            self._written.close()
+        self._body_done()
+        self.wire.service.ended(self)
+
+    def _fail(self, error: BaseException) -> None:
+        """The application has raised something, in whatever step."""
+        if not self.gone:
+            answer_failure(self, error, self._sent)  # which only logs where the response is complete
+        elif not isinstance(error, ClientDisconnected):
+            log_failure(self, error)
+        if self._close is not None:
+            self._step(self._end)
+        if self._part is not None:
+            self._part.close()
+        if self.slot >= 0:
+            self._over()
+
+    # What the application calls
+
+    def _write(self, data: bytes) -> None:
+        """See WsgiExchange._write. It cannot wait here: what the client does not keep up with is spooled."""
+        check_block(data)
+        if self.gone:
+            raise ClientDisconnected("the client has gone")
+        if not data:
+            return
+        if self._written is None and self.wire.paused is None:
+            self._outside(self._send_written, data)
+            return
+        if self._written is None:
+            self._written = Spool(self._gateway.room)
+        self._written.write(data)
+
+    def _send_written(self, data: bytes) -> None:
+        self._send(data, True)
+
+    def _inform(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """See WsgiExchange._inform."""
+        self._outside(self._send_hints, fields)
+
+    def _send_hints(self, fields: list[tuple[bytes, bytes]]) -> None:
+        self.wire.inform(self, 103, fields)
+
+    def _outside(self, act: Any, what: object) -> None:
+        """Use the wire from within a step: not in the application's context, and alone."""
+        inside = self._gateway.inside
+        context = self.wire.service.context.copy()
+        if inside is None:
+            context.run(act, what)
+        else:
+            with inside.lock:
+                context.run(act, what)
+
+    # What the wire says
+
+    def hung_up(self) -> None:
+        """See Exchange.hung_up: a WSGI application cannot be told; its answer may still be read."""
+
+    def lost(self) -> None:
+        """See Exchange.lost: a response that comes block by block is closed."""
+        if self._busy:
+            return  # whoever is at it sees it
+        if self.slot >= 0:
+            self.wire.service.loop.call_soon(self._resume, None, context=self.wire.service.context)
+        else:
+            self._gateway.drop(self)
+            self._forget_body()
+
+    def cancel(self) -> None:
+        """See Exchange.cancel."""
+        self.gone = True
+        self.lost()
+
+
+def _after(written: IO[bytes], blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """What was written, then the blocks."""
+    while data := written.read(_BLOCK):
+        yield data
+    for block in blocks:  # noqa: UP028 not `yield from`, which would close what is closed in a step of its own
+        yield block

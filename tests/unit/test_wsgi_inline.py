@@ -1,0 +1,391 @@
+"""A WSGI application called on the loop's own thread: steps, contexts, the hidden loop, streams beside other requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.wire import NEXT, Driver, read_answers, request
+
+from shardserve.gateway.inside import Inside
+from shardserve.gateway.spool import MEMORY_MAX
+from shardserve.gateway.wsgi_inline import InlineGateway
+from shardserve.net.loads import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OK = "200 OK"
+TEXT = [("Content-Type", "text/plain")]
+BLOCK = 10_000
+
+
+def drive(app: Any, **settings: Any) -> Driver:
+    return Driver.wsgi(app, inline=True, **settings)
+
+
+def answers_of(octets: bytearray) -> list[bytes]:
+    return [one.body for one in read_answers(bytes(octets))]
+
+
+class Blocks:
+    """A response that notes what is done with it, and by whom."""
+
+    def __init__(self, *blocks: bytes, then: Callable[[], None] = lambda: None) -> None:
+        self.blocks = iter(blocks)
+        self.given = self.closed = 0
+        self.threads: set[int] = set()
+        self.then = then
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self.threads.add(threading.get_ident())
+        self.given += 1
+        return next(self.blocks)
+
+    def close(self) -> None:
+        self.threads.add(threading.get_ident())
+        self.closed += 1
+        self.then()
+
+
+def returning(*results: Any) -> Any:
+    """Answers each call with the next of these."""
+    left = iter(results)
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response(OK, TEXT)
+        return next(left)
+
+    return app
+
+
+def test_everything_is_done_on_the_loops_thread() -> None:
+    blocks = Blocks(b"a", b"b")
+    threads: set[int] = set()
+
+    def app(environ: Any, start_response: Any) -> Any:
+        threads.add(threading.get_ident())
+        start_response(OK, TEXT)
+        return blocks
+
+    with drive(app) as wire:
+        wire.feed(request())
+        assert wire.answer().body == b"ab"
+    assert threads == blocks.threads == {threading.get_ident()}
+    assert blocks.closed == 1
+
+
+def test_a_small_answer_is_there_without_a_further_turn_of_the_loop() -> None:
+    with drive(returning([b"ok"], [b"ok"], [b"ok"])) as wire:
+        seen: list[int] = []
+
+        def at_once() -> None:
+            wire.connection.data_received(request() * 3)
+            seen.append(wire.output.count(b"200 OK"))
+
+        wire.do(at_once)
+        assert seen == [3]
+
+
+def test_a_stream_whose_client_does_not_read_holds_nobody_up_and_makes_no_block_ahead() -> None:
+    stream = Blocks(*[b"x" * BLOCK] * 50)
+    with drive(returning(stream, *[[b"ok"]] * 20)) as wire:
+        slow = wire.transport
+        slow.stop_taking()
+        wire.feed(request())
+        given = stream.given
+        assert given * BLOCK <= slow.HIGH_WATER + 2 * BLOCK
+        for _ in range(20):
+            wire.connect()
+            wire.feed(request())
+            assert wire.answer().body == b"ok"
+        assert stream.given == given
+        assert len(wire.service.running) == 1
+        slow.take()
+        wire.finish()
+        assert answers_of(slow.sent) == [b"x" * BLOCK * 50]
+    assert stream.closed == 1
+
+
+def test_a_stream_whose_client_keeps_up_gives_others_their_turn() -> None:
+    """An endless one: without turns for others the second answer would never come."""
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            time.sleep(0.0005)
+            yield b"x"
+
+    with drive(returning(endless(), [b"ok"])) as wire:
+        stream = wire.transport
+        other = wire.connect()
+        stream.arrive(request())
+        other.arrive(request())
+        wire.loop.run_until_complete(asyncio.wait_for(until(lambda: other.sent), 10))
+        assert answers_of(other.sent) == [b"ok"]
+        assert stream.sent
+        stream.reset()
+        wire.finish()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+def test_a_stream_is_closed_as_soon_as_its_client_is_gone() -> None:
+    stream = Blocks(*[b"x" * BLOCK] * 50)
+    with drive(returning(stream)) as wire:
+        wire.transport.stop_taking()
+        wire.feed(request())
+        given = stream.given
+        assert not stream.closed
+        wire.reset()
+        assert (stream.closed, stream.given) == (1, given)
+        assert not wire.service.running
+
+
+def test_a_stream_is_closed_when_the_workers_time_is_up() -> None:
+    stream = Blocks(*[b"x" * BLOCK] * 50)
+    with drive(returning(stream)) as wire:
+        wire.transport.stop_taking()
+        wire.feed(request())
+        wire.do(wire.service.cut)
+        assert stream.closed == 1
+        assert not wire.service.running
+
+
+_variable: contextvars.ContextVar[str] = contextvars.ContextVar("_variable", default="fresh")
+
+
+def test_each_call_keeps_a_context_of_its_own_through_all_its_steps() -> None:
+    seen: list[str] = []
+
+    def stream(name: str) -> Iterator[bytes]:
+        for _ in range(20):
+            seen.append(_variable.get())
+            yield name.encode() * BLOCK
+
+    def app(environ: Any, start_response: Any) -> Any:
+        assert _variable.get() == "fresh"
+        name = environ["PATH_INFO"][1:]
+        _variable.set(name)
+        start_response(OK, TEXT)
+        return Blocks(*stream(name), then=lambda: seen.append(_variable.get()))
+
+    with drive(app) as wire:
+        transports = [wire.transport, wire.connect()]
+        for transport, name in zip(transports, "ab", strict=True):
+            transport.stop_taking()
+            transport.arrive(request(b"/" + name.encode()))
+        wire.settle()
+        for transport in transports:
+            transport.take()
+        wire.finish()
+        assert [answers_of(one.sent) for one in transports] == [[b"a" * 20 * BLOCK], [b"b" * 20 * BLOCK]]
+        assert wire.loop.run_until_complete(get_variable()) == "fresh"
+    assert seen.count("a") == seen.count("b") == 21
+
+
+async def get_variable() -> str:
+    return _variable.get()
+
+
+def test_no_loop_runs_in_any_step_and_the_servers_own_is_there_again_afterwards() -> None:
+    found: list[asyncio.AbstractEventLoop | None] = []
+
+    def look() -> None:
+        found.append(asyncio._get_running_loop())
+        asyncio.run(asyncio.sleep(0))
+
+    def app(environ: Any, start_response: Any) -> Any:
+        look()
+        start_response(OK, TEXT)
+        return Blocks(*blocks(), then=look)
+
+    def blocks() -> Iterator[bytes]:
+        look()
+        yield b"a"
+        look()
+
+    after: list[asyncio.AbstractEventLoop] = []
+    with drive(app) as wire:
+
+        def feed() -> None:
+            wire.connection.data_received(request())
+            after.append(asyncio.get_running_loop())
+
+        wire.do(feed)
+        assert wire.answer().body == b"a"
+        assert after == [wire.loop]
+    assert found == [None] * 4
+
+
+def test_the_loop_is_there_again_after_a_failure() -> None:
+    after: list[asyncio.AbstractEventLoop] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        raise SystemExit
+
+    with drive(app) as wire:
+
+        def feed() -> None:
+            wire.connection.data_received(request())
+            after.append(asyncio.get_running_loop())
+
+        wire.do(feed)
+        assert wire.answer().status == 500
+        assert after == [wire.loop]
+
+
+@pytest.mark.parametrize("size", [3 * BLOCK, 3 * MEMORY_MAX])
+def test_what_write_is_given_beyond_what_the_client_takes_is_kept_without_waiting(size: int) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        write = start_response(OK, [*TEXT, ("Content-Length", str(size + 4))])
+        for _ in range(size // BLOCK):
+            write(b"x" * BLOCK)
+        write(b"x" * (size % BLOCK))
+        return [b"last"]
+
+    with drive(app) as wire:
+        room = wire.gateway.room.left
+        wire.transport.stop_taking()
+        wire.feed(request() + NEXT)
+        assert len(wire.transport.unread) <= 2 * wire.transport.HIGH_WATER + 2 * BLOCK
+        while wire.transport.unread:
+            wire.take()
+        wire.finish()
+        assert [one.body for one in wire.answers()] == [b"x" * size + b"last"] * 2
+        assert wire.gateway.room.left == room
+
+
+def test_write_to_a_client_that_has_got_all_it_may_ends_the_call(caplog: pytest.LogCaptureFixture) -> None:
+    wrote: list[int] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        write = start_response(OK, [("Content-Length", "5")])
+        for number in range(5):
+            write(b"four")
+            wrote.append(number)
+        return []
+
+    with drive(app) as wire:
+        wire.feed(request())
+        assert wire.answer().body == b"fourf"
+        assert wire.closed
+    assert wrote == [0, 1]
+    assert "longer than its Content-Length" in caplog.text
+    assert "failed" not in caplog.text
+
+
+def test_hints_leave_during_the_call() -> None:
+    sent: list[bytes] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        environ["wsgi.early_hints"]([("Link", "</a.css>")])
+        sent.append(wire.output)
+        start_response(OK, TEXT)
+        return [b"ok"]
+
+    with drive(app) as wire:
+        wire.feed(request())
+    assert sent[0].startswith(b"HTTP/1.1 103 ")
+    assert wire.statuses() == [103, 200]
+
+
+class TestLongSteps:
+    """After one the loop turns before the next call, so that commands, ticks and new requests are seen between calls."""
+
+    def test_the_loop_turns_between_long_calls_in_order_of_arrival(self) -> None:
+        seen: list[str] = []
+
+        def app(environ: Any, start_response: Any) -> Any:
+            seen.append(environ["PATH_INFO"])
+            wire.loop.call_soon(seen.append, "turn")
+            time.sleep(0.004)
+            start_response(OK, TEXT)
+            return [b"ok"]
+
+        with drive(app) as wire:
+            clients = [wire.transport, wire.connect(), wire.connect()]
+            for number, client in enumerate(clients):
+                client.arrive(request(b"/%d" % number))
+            wire.settle()
+            assert [answers_of(client.sent) for client in clients] == [[b"ok"]] * 3
+        assert seen == ["/0", "turn", "/1", "turn", "/2", "turn"]
+
+    def test_what_waits_is_given_to_a_worker_that_is_idle(self) -> None:
+        given: list[bytes] = []
+
+        def give(descriptor: int, octets: bytes, answer_by: float) -> bool:
+            given.append(octets)
+            return True
+
+        def app(environ: Any, start_response: Any) -> Any:
+            time.sleep(0.004)
+            start_response(OK, TEXT)
+            return [b"ok"]
+
+        with drive(app) as wire:
+            wire.service.give_idle = give
+            clients = [wire.transport, wire.connect()]
+            for client, octets in zip(clients, (request(), request() + NEXT), strict=True):
+                client._extra["socket"] = FakeSocket()
+                client.arrive(octets)
+            wire.settle()
+            assert answers_of(clients[0].sent) == [b"ok"]
+            assert given == [request() + NEXT]
+            assert clients[1].aborted
+
+    def test_what_waits_is_forgotten_when_its_client_goes(self) -> None:
+        calls: list[str] = []
+
+        def app(environ: Any, start_response: Any) -> Any:
+            calls.append(environ["PATH_INFO"])
+            if environ["PATH_INFO"] == "/long":
+                time.sleep(0.004)
+                wire.loop.call_soon(second.reset)
+            start_response(OK, TEXT)
+            return [b"ok"]
+
+        with drive(app) as wire:
+            room = wire.gateway.room.left
+            first, second = wire.transport, wire.connect()
+            first.arrive(request(b"/long"))
+            second.arrive(request(b"/gone", b"Content-Length: 3", method=b"POST", data=b"abc"))
+            wire.settle()
+            assert wire.gateway.room.left == room
+            assert not wire.gateway.waits()
+
+
+class FakeSocket:
+    def fileno(self) -> int:
+        return 0
+
+
+def test_others_are_told_of_each_step() -> None:
+    seen: list[tuple[bool, int, int]] = []
+
+    def look() -> None:
+        load = wire.service.load
+        seen.append((inside.inside, load[Load.FREE], load[Load.BUSY]))
+
+    with drive(returning(Blocks(b"a", then=look))) as wire:
+        assert isinstance(wire.gateway, InlineGateway)
+        wire.gateway.inside = inside = Inside(wire.service)
+        inside.leave()
+        look()
+        wire.feed(request())
+        look()
+    idle, busy, after = seen
+    assert idle == after == (False, 1, 0)
+    assert busy[0]
+    assert busy[1] == 0
+    assert busy[2] > 0
+    assert inside.steps == 3  # the call with the first block, the end of the blocks, close()
