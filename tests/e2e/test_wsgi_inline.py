@@ -1,0 +1,68 @@
+"""Inline WSGI calls in real workers: ways to async code, state of the thread, contexts, and slow readers."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from support.site import Site
+
+APP = """
+import asyncio, contextvars, json, threading
+from asgiref.sync import async_to_sync
+
+KEPT, VARIABLE = threading.local(), contextvars.ContextVar("VARIABLE", default=0)
+CLOSED = []
+
+async def compute():
+    await asyncio.sleep(0.001)
+    return asyncio.get_running_loop() is not None
+
+class Stream:
+    def __iter__(self):
+        for _ in range(2000):
+            yield b"x" * 10_000
+    def close(self):
+        CLOSED.append(threading.get_ident())
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    if environ["PATH_INFO"] == "/stream":
+        return Stream()
+    KEPT.calls = getattr(KEPT, "calls", 0) + 1
+    VARIABLE.set(VARIABLE.get() + 1)
+    answer = {"run": asyncio.run(compute()), "sync": async_to_sync(compute)(), "calls": KEPT.calls,
+              "variable": VARIABLE.get(), "main": threading.current_thread() is threading.main_thread(),
+              "closed": len(CLOSED), "closed_here": set(CLOSED) <= {threading.get_ident()}}
+    return [json.dumps(answer).encode()]
+"""
+
+
+@pytest.mark.parametrize("options", [("--loop", "uvloop"), ("--loop", "asyncio"), ("--no-wsgi-inline",)])
+def test_calls_find_one_thread_no_loop_and_a_fresh_context_beside_a_stream_nobody_reads(
+    site: Site, options: tuple[str, ...]
+) -> None:
+    site.write(APP)
+    server = site.serve("app:app", "--workers", "1", *options)
+    inline = "--no-wsgi-inline" not in options
+    first = server.get_json()
+    assert (first["run"], first["sync"], first["calls"], first["variable"]) == (True, True, 1, 1)
+    assert first["main"] is inline
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", server.port))
+        if inline:  # else it would hold the only thread
+            reader.sendall(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert reader.recv(12) == b"HTTP/1.1 200"
+        for call in range(2, 6):
+            answer = json.loads(server.get())
+            assert (answer["run"], answer["sync"], answer["calls"], answer["variable"]) == (True, True, call, 1)
+            assert not answer["closed"]
+    if inline:
+        while not (answer := server.get_json())["closed"]:
+            pass
+        assert answer["closed_here"]
