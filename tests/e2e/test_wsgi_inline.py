@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,3 +67,30 @@ def test_calls_find_one_thread_no_loop_and_a_fresh_context_beside_a_stream_nobod
         while not (answer := server.get_json())["closed"]:
             pass
         assert answer["closed_here"]
+
+
+def test_an_answer_does_not_wait_for_the_call_that_follows_it_in_the_same_turn_of_the_loop(site: Site) -> None:
+    site.write("""
+import time
+def app(environ, start_response):
+    print("begun", environ["QUERY_STRING"], flush=True)
+    time.sleep(float(environ["QUERY_STRING"] or 0))
+    start_response("200 OK", [])
+    return [b"ok"]
+""")
+    server = site.serve("app:app", "--workers", "1")
+    clients = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(3)]
+    for client in clients:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.recv(65536)
+    first, fast, slow = clients
+    began = time.monotonic()
+    for client, seconds in ((first, 0.5), (fast, 0), (slow, 2)):
+        client.sendall(b"GET /?%g HTTP/1.1\r\nHost: a\r\n\r\n" % seconds)
+        if client is first:
+            server.wait_for("begun 0.5")  # what comes now is there, in this order, when the loop turns again
+    assert fast.recv(65536).endswith(b"ok")
+    assert time.monotonic() - began < 2
+    assert slow.recv(65536).endswith(b"ok")
+    for client in clients:
+        client.close()
