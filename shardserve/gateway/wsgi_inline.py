@@ -78,7 +78,7 @@ class InlineGateway(WsgiGateway):
         until = monotonic() + _TURN
         give = service.give_idle
         while give is not None and self.give_waiting(give):
-            wire.write_at_once()
+            pass
         while self._waiting and not self._resting:
             exchange = next(iter(self._waiting))
             del self._waiting[exchange]
@@ -142,10 +142,7 @@ class InlineExchange(WsgiExchange):
     def call(self) -> None:
         """Call the application; what it sends is sent, and what comes later goes on by itself."""
         request = self.request
-        wire = self.wire
-        if wire.memo is None:  # its first request: an answer must not wait for the end of another connection's call
-            wire.write_at_once()
-        box = wire.service.box
+        box = self.wire.service.box
         self._busy = True
         self.slot = box.began(self, request.method, request.path)
         self._context = Context()
@@ -153,7 +150,7 @@ class InlineExchange(WsgiExchange):
         if block is not None:
             if self._plain:
                 self._body_done()
-                wire.respond(self, self._status, self._head, block, False)  # type: ignore[arg-type]  # it is set
+                self.wire.respond(self, self._status, self._head, block, False)  # type: ignore[arg-type]  # it is set
                 return
             self._go_on(block)
         self._busy = False

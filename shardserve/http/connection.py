@@ -95,10 +95,6 @@ class Connection(Wire, asyncio.Protocol):
 
     # Called by exchanges and subclasses
 
-    def write_at_once(self) -> None:
-        """See Wire.write_at_once."""
-        self.transport.set_write_buffer_limits(0)  # uvloop tries to send what is above the limit
-
     def hold(self) -> None:
         """See Wire.hold."""
         if self._reading and not self.transport.is_closing():

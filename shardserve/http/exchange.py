@@ -177,13 +177,6 @@ class Wire:
         """Octets that were asked to be sent and have not left: the client does not keep up, or the loop is to turn."""
         raise NotImplementedError
 
-    def write_at_once(self) -> None:
-        """From now on, have what is sent leave before the call returns, as far as the client takes it.
-
-        Else a loop may keep it (uvloop does) until it turns.
-        """
-        raise NotImplementedError
-
     def hold(self) -> None:
         """Stop reading the request body: the application does not keep up."""
         raise NotImplementedError
