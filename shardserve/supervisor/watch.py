@@ -7,6 +7,7 @@ A machine that stalls everybody, the supervisor too, as a throttled container do
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -66,10 +67,15 @@ class Watch:
                 changed = True
                 if child is not None:
                     what = "does not accept; siblings do for it" if stuck else "accepts again"
-                    log.warning("shard %d: worker %d %s", shard.index, child.pid, what)
+                    # An inline WSGI call is no fault, and may well take so long.
+                    level = logging.INFO if self._in_call(shard) else logging.WARNING
+                    log.log(level, "shard %d: worker %d %s", shard.index, child.pid, what)
             if child is not None and timeout and not late and (why := self._hangs.why(child, timeout)):
                 hung.append((child, why))
         return changed, hung
+
+    def _in_call(self, shard: Shard) -> bool:
+        return shard.index < CAPACITY and bool(self._sharding.steering.loads.line(shard.index)[Load.BUSY])
 
     def _is_stuck(self, shard: Shard, child: Child, now: float) -> bool:
         board = child.place.board

@@ -132,9 +132,10 @@ def test_idle_keep_alive_connections_do_not_hold_up_the_end(serve: Serve) -> Non
 # Bounded
 
 
+# An inline call that does not end cannot be left behind: its worker is killed when it is late (docs/decisions/0014).
 @pytest.mark.parametrize("app", ["staged:asgi", "staged:wsgi"])
 def test_the_graceful_timeout_bounds_the_wait_for_an_application(serve: Serve, app: str) -> None:
-    server = serve(app, "--workers", "2", "--graceful-timeout", "1")
+    server = serve(app, "--workers", "2", "--graceful-timeout", "1", "--no-wsgi-inline")
     with Load(server.port, "/stuck?60", clients=2, requests=2) as load:
         server.wait_for("begun /stuck", count=1 if app.endswith("wsgi") else 2)
         server.signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A WSGI application called on the loop's own thread: steps, contexts, the hidden loop, streams beside other requests."""
+"""A WSGI application called on the loop's own thread: steps, contexts, the hidden loop, streams beside others."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ def test_hints_leave_during_the_call() -> None:
 
 
 class TestLongSteps:
-    """After one the loop turns before the next call, so that commands, ticks and new requests are seen between calls."""
+    """After one the loop turns before the next call: commands, ticks and new requests are seen between calls."""
 
     def test_the_loop_turns_between_long_calls_in_order_of_arrival(self) -> None:
         seen: list[str] = []
