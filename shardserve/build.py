@@ -20,6 +20,7 @@ COMPILED = (
     "shardserve.http.grammar",
 )
 PURE = "SHARDSERVE_PURE"  # the variable: 1 = compile nothing (when installed), import nothing compiled (when run)
+REQUIRE = "SHARDSERVE_COMPILED"  # 1 = an installation fails where a module cannot be compiled
 
 
 class _SourceFinder:
