@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 3600
 RUN    := $(VENV)/bin
 SOURCES := setup.py shardserve/build.py $(wildcard shardserve/*/*.py shardserve/*/*.pxd shardserve/*/*/*.py shardserve/*/*/*.pxd)
 
-.PHONY: serve test suite compile sharding fuzz autobahn check format docs bench attacks soak clean compat
+.PHONY: serve test suite compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -56,6 +56,9 @@ format: $(VENV)/.tests
 
 docs: $(VENV)/.installed             ## write docs/settings.md from the settings table
 	$(RUN)/python -m shardserve.config.reference > docs/settings.md
+
+wheel:                               ## sdist and wheel for this machine in dist/, tested where there is no compiler
+	.ci/wheel $(PYTHON)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

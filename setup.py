@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 LISTED = runpy.run_path("shardserve/build.py")
-REQUIRED = os.environ.get("SHARDSERVE_COMPILED", "0") not in ("", "0")
+REQUIRED = os.environ.get(LISTED["REQUIRE"], "0") not in ("", "0")
 DIRECTIVES = {
     "language_level": "3",
     "annotation_typing": False,  # an annotation stays a hint, as it is uncompiled; types stand in .pxd files
@@ -31,14 +31,26 @@ class BuildExtensions(build_ext):
 
     def build_extension(self, ext: Any) -> None:
         """Compile one module. Raises CompileError, which setuptools passes over where the extension is optional."""
+        built = Path(self.get_ext_fullpath(ext.name))
+        made_of = [Path(path) for path in (*ext.sources, *ext.depends)]
+        if not self.force and built.exists() and all(_changed(path) < _changed(built) for path in made_of):
+            return
         try:
             from Cython.Build import cythonize
             from Cython.Compiler.Errors import CompileError as CythonError
         except ImportError:
             raise CompileError("Cython is not installed") from None
-        plain = Extension(ext.name, list(ext.sources), depends=ext.depends)
+        plain = Extension(ext.name, list(ext.sources))
         try:
-            (made,) = cythonize([plain], build_dir="build/cython", compiler_directives=DIRECTIVES, quiet=True)
+            # Line numbers of the Python source in the debug information: for py-spy, gdb, perf.
+            (made,) = cythonize(
+                [plain],
+                build_dir="build/cython",
+                compiler_directives=DIRECTIVES,
+                emit_linenums=True,
+                force=True,
+                quiet=True,
+            )
         except CythonError as error:
             raise CompileError(f"Cython: {error}") from None
         ext.sources = made.sources
@@ -53,6 +65,10 @@ class BuildExtensions(build_ext):
             sys.stderr.write(f"shardserve: NOT compiled, and run as Python: {', '.join(lacking)}\n")
 
 
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime
+
+
 def extensions() -> list[Extension]:
     """One for each listed module; none where pure Python is asked for."""
     if LISTED["is_pure_wanted"]():
@@ -62,9 +78,9 @@ def extensions() -> list[Extension]:
         Extension(
             name,
             [name.replace(".", "/") + ".py"],
-            depends=types,
+            depends=["setup.py", *types],
             optional=not REQUIRED,
-            extra_compile_args=["-O2"],  # a CFLAGS of the user's would else replace it
+            extra_compile_args=["-O2", "-g1"],  # whatever CFLAGS says; debug information for line numbers
         )
         for name in LISTED["COMPILED"]
     ]

@@ -33,9 +33,14 @@ COMPILED = (
     "shardserve.http.service",
     "shardserve.gateway.asgi",
     "shardserve.gateway.asgi_extensions",
+    "shardserve.gateway.environ",
+    "shardserve.gateway.inside",
+    "shardserve.gateway.wsgi",
+    "shardserve.gateway.wsgi_inline",
     "shardserve.worker.loop",
 )
 PURE = "SHARDSERVE_PURE"  # the variable: 1 = compile nothing (when installed), import nothing compiled (when run)
+REQUIRE = "SHARDSERVE_COMPILED"  # 1 = an installation fails where a module cannot be compiled
 
 
 class _SourceFinder:

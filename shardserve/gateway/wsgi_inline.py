@@ -128,7 +128,8 @@ class InlineExchange(WsgiExchange):
 
     def _ready(self) -> None:
         """See WsgiExchange._ready."""
-        if self._gateway.take(self):
+        gateway: InlineGateway = self._gateway
+        if gateway.take(self):
             self.call()
 
     def pass_on(self, give: Give) -> bool:
