@@ -27,8 +27,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from bench import BIN, HERE, cpu_seconds, free_port, wait_for
+from environments import HERE, program
 from memory import pss
+from serving import cpu_seconds, free_port, wait_for
 
 BOUNDS = HERE.parent / "docs" / "bounds.md"
 CORE = max(os.sched_getaffinity(0))
@@ -259,7 +260,7 @@ def settle(pid: int) -> None:
 
 
 def serve(port: int, *options: str) -> subprocess.Popen[bytes]:
-    command = ["taskset", "-c", "0", str(BIN / "shardserve"), "apps:mixed_asgi", "-w", "1", "-b", f"127.0.0.1:{port}"]
+    command = ["taskset", "-c", "0", program("shardserve"), "apps.mixed:asgi", "-w", "1", "-b", f"127.0.0.1:{port}"]
     process = subprocess.Popen([*command, *options], cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(port, process)
     return process

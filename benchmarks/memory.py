@@ -23,7 +23,8 @@ import time
 from itertools import count
 from pathlib import Path
 
-from bench import BIN, HERE, descendants, free_port, wait_for
+from environments import HERE, program
+from serving import descendants, free_port, wait_for
 
 BOUNDS = HERE.parent / "docs" / "bounds.md"
 BEGIN, END = "<!-- memory begins -->", "<!-- memory ends -->"
@@ -150,7 +151,7 @@ def pss(pid: int) -> int:
 def soak(interface: str, requests: int, core: int) -> list[tuple[int, int]]:
     """Returns (requests so far, PSS), about twenty of them."""
     port = free_port()
-    command = [str(BIN / "shardserve"), f"apps:mixed_{interface}", "-w", "1", "-b", f"127.0.0.1:{port}"]
+    command = [program("shardserve"), f"apps.mixed:{interface}", "-w", "1", "-b", f"127.0.0.1:{port}"]
     command += ["--log-level", "critical"]
     os.sched_setaffinity(0, {core})
     process = subprocess.Popen(command, cwd=HERE)

@@ -1,0 +1,127 @@
+"""The tables of README.md, made of results.json."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from contenders import CONTENDERS
+from results import faults, median, values
+from workloads import BY_NAME
+
+if TYPE_CHECKING:
+    from contenders import Contender
+    from results import Results
+
+THROUGHPUT = {
+    "Hello world": ("plain", "headers", "access-log"),
+    "Connections": ("pipeline", "idle", "close"),
+    "Bodies of requests": ("post-1k", "post-1m"),
+    "Bodies of responses": ("body-64k", "body-10m", "stream"),
+    "Frameworks": ("fastapi", "flask", "django"),
+}
+
+
+def number(value: float) -> str:
+    """Three figures of a number of requests, thousands as k."""
+    if value >= 1000:
+        return f"{value / 1000:.1f} k" if value < 100_000 else f"{value / 1000:.0f} k"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def report(results: Results) -> str:
+    """All tables for which there are results."""
+    parts = [_about(results)]
+    for title, names in THROUGHPUT.items():
+        there = [name for name in names if results["workloads"].get(name)]
+        if there:
+            parts.append(f"### {title}\n\n" + throughput(results, there))
+    parts += _latencies(results)
+    if results.get("footprint"):
+        parts.append(_footprint(results))
+    if results["skipped"]:
+        rows = "\n".join(f"- {key}: {why}" for key, why in sorted(results["skipped"].items()))
+        parts.append(f"### Not measured\n\n{rows}")
+    return "\n\n".join(parts)
+
+
+def _about(results: Results) -> str:
+    lines = [f"{results.get('machine', 'unknown machine')}."]
+    lines.append("")
+    for name, rounds in results["workloads"].items():
+        if rounds:
+            dates = sorted({one["date"][:10] for one in rounds})
+            commits = " ".join(dict.fromkeys(one["commit"] for one in rounds))
+            seconds = "/".join(f"{one:g}" for one in sorted({one["seconds"] for one in rounds}))
+            when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+            lines.append(f"- {BY_NAME[name].title}: {len(rounds)} rounds of {seconds} s, {when}, commit {commits}")
+    return "\n".join(lines)
+
+
+def label(results: Results, one: Contender) -> str:
+    """A contender's name, bold where it is ours, with the version of its package."""
+    made_of = results["versions"].get(one.key, {})
+    package = one.package.removesuffix("-fast")
+    name = f"{one.interface.upper()}: {one.name}" if one.interface != "limit" else f"limit: {one.name}"
+    name = f"{name} {made_of.get(package, '')}" if one.package != "gcc" and one.interface != "limit" else name
+    return f"**{name.strip()}**" if one.name == "shardserve" else name.strip()
+
+
+def throughput(results: Results, names: list[str]) -> str:
+    """Requests per CPU second: the median of the rounds, their spread, and shardserve's median divided by it."""
+    lines = ["| requests per CPU second | " + " | ".join(BY_NAME[name].title for name in names) + " |"]
+    lines.append("|---|" + "---|" * len(names))
+    notes: dict[str, list[str]] = {}
+    for one in CONTENDERS:
+        cells = [_cell(results, name, one, notes) for name in names]
+        if any(cells):
+            lines.append(f"| {label(results, one)} | " + " | ".join(cell or "-" for cell in cells) + " |")
+    return (
+        "\n".join(lines)
+        + ("\n" if notes else "")
+        + "".join(f"\n- {why}: {', '.join(titles)}" for why, titles in notes.items())
+    )
+
+
+def _cell(results: Results, workload: str, one: Contender, notes: dict[str, list[str]]) -> str:
+    found = values(results, workload, one.key, "per_cpu_second")
+    errors, why = faults(results, workload, one.key)
+    title = BY_NAME[workload].title
+    if why:
+        notes.setdefault(f"{one.key} failed: {why}", []).append(title)
+    if errors:
+        notes.setdefault(f"{one.key}, requests failed or answered wrongly in all rounds", []).append(
+            f"{title}: {errors:,}"
+        )
+    if not found:
+        return "failed" if why else ""
+    middle = statistics.median(found)
+    text = f"{number(middle)} ({number(min(found))}-{number(max(found))})"
+    ours = median(results, workload, f"{one.interface} shardserve", "per_cpu_second")
+    if ours and one.name != "shardserve":
+        text += f", **{ours / middle:.2f}x**"
+    return text + (" (!)" if errors else "")
+
+
+def _latencies(results: Results) -> list[str]:
+    parts = []
+    for name, title in (("rate", "Latency at a fixed rate"), ("plain", "Latency as fast as it goes, 64 connections")):
+        if not results["workloads"].get(name):
+            continue
+        lines = ["| ms | median | 90 % | 99 % (spread) | requests a second |", "|---|---|---|---|---|"]
+        for one in CONTENDERS:
+            ninety_ninth = values(results, name, one.key, "p99")
+            if not ninety_ninth:
+                continue
+            cells = [f"{median(results, name, one.key, each):.2f}" for each in ("p50", "p90", "p99")]
+            cells[2] += f" ({min(ninety_ninth):.2f}-{max(ninety_ninth):.2f})"
+            cells.append(number(median(results, name, one.key, "per_second") or 0))
+            lines.append(f"| {label(results, one)} | " + " | ".join(cells) + " |")
+        rate = results.get("rate")
+        about = f"\n\nh2load, {rate:,.0f} requests a second in all." if name == "rate" and rate else ""
+        parts.append(f"### {title}{about}\n\n" + "\n".join(lines))
+    return parts
+
+
+def _footprint(results: Results) -> str:
+    return ""
