@@ -22,10 +22,12 @@ import sys
 import time
 from pathlib import Path
 
+import footprint
+import pictures
 import results
 import tables
 from contenders import CONTENDERS, Contender, program, select, version
-from environments import FOLDER, HERE, UnavailableError
+from environments import FOLDER, HERE, REPOSITORY, UnavailableError
 from rounds import Plan, measure_round, pin_us
 from serving import CPUS
 from workloads import BY_NAME, WORKLOADS
@@ -34,6 +36,7 @@ RESULTS = HERE / "results.json"
 ONLY = FOLDER / "only.json"
 README = HERE / "README.md"
 BEGIN, END = "<!-- table begins -->", "<!-- table ends -->"
+RATED = "asgi uvicorn"  # half of its rate is the fixed one
 TOOLS = {"wrk": "wrk", "taskset": "util-linux", "h2load": "nghttp2-client"}
 
 
@@ -42,7 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="for each workload of each server in each round")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="contenders whose name has it")
-    parser.add_argument("--workload", nargs="+", default=[], choices=list(BY_NAME), metavar="NAME")
+    parser.add_argument("--workload", nargs="+", default=[], choices=[*BY_NAME, *footprint.TITLES], metavar="NAME")
     parser.add_argument("--add", action="store_true", help="as further rounds of what is in the results")
     parser.add_argument("--quick", action="store_true", help="one round of a second: to see that all works")
     parser.add_argument("--report", action="store_true", help="measure nothing, make tables and pictures")
@@ -79,27 +82,28 @@ def available(chosen: list[Contender], new: results.Results, *, here: bool) -> l
     return found
 
 
-def fixed_rate(old: results.Results) -> float:
-    """Half of what uvicorn answers a second on a plain GET, as measured before."""
-    return (results.median(old, "plain", "asgi uvicorn", "per_second") or 0) / 2
-
-
 def run(options: argparse.Namespace) -> None:
     """Measure; each round is in the file as soon as it is over."""
-    workloads = options.workload or [one.name for one in WORKLOADS]
+    names = options.workload or [*BY_NAME, *footprint.TITLES]
+    workloads = [name for name in names if name in BY_NAME and name != "rate"]
     new: results.Results = {"workloads": {}, "versions": {}, "skipped": {}, "machine": results.machine()}
     contenders = available(select(options.only), new, here=options.here)
     if options.only and options.output == ONLY and not options.add:
         ONLY.unlink(missing_ok=True)
     old = results.read(options.output)
     pin_us()
-    plan = Plan(contenders, [one for one in workloads if one != "rate"], options.seconds, 1, here=options.here)
+    plan = Plan(contenders, workloads, options.seconds, 1, here=options.here)
     for number in range(1, options.rounds + 1):
+        for name in names:
+            if name in footprint.TITLES and (number == 1 or name not in footprint.ONCE):
+                began = results.stamp()
+                figures = footprint.measure_all(name, contenders, number, here=options.here)
+                new["workloads"].setdefault(name, []).append({**began, "seconds": 0, "figures": figures})
         _round(plan, number, new)
         results.write(options.output, results.merge(old, new, add=options.add))
-    if "rate" in workloads:
-        new["rate"] = fixed_rate(results.read(options.output)) or fixed_rate(results.read(RESULTS))
-        plan = Plan(contenders, ["rate"], options.seconds, 1, rate=new["rate"], here=options.here)
+    if "rate" in names:
+        new["rate"] = plan.rate = fixed_rate(options)
+        plan.workloads = ["rate"]
         for number in range(1, options.rounds + 1):
             _round(plan, number, new)
             results.write(options.output, results.merge(old, new, add=options.add))
@@ -111,6 +115,18 @@ def _round(plan: Plan, number: int, new: results.Results) -> None:
         new["workloads"].setdefault(name, []).append({**began, "seconds": plan.seconds, "figures": figures})
 
 
+def fixed_rate(options: argparse.Namespace) -> float:
+    """Half of what uvicorn answers a second on a plain GET: as measured before, else measured now."""
+    for path in (options.output, RESULTS):
+        if most := results.median(results.read(path), "plain", RATED, "per_second"):
+            return round(most / 2, 1)
+    plan = Plan([one for one in CONTENDERS if one.key == RATED], ["plain"], options.seconds, 1)
+    most = measure_round(plan, 0)["plain"][RATED].get("per_second")
+    if most is None:
+        raise SystemExit("the fixed rate is half of uvicorn's, and uvicorn cannot be measured")
+    return round(most / 2, 1)
+
+
 def write_readme(text: str) -> None:
     old = README.read_text()
     README.write_text(old[: old.index(BEGIN) + len(BEGIN)] + "\n" + text + "\n" + old[old.index(END) :])
@@ -119,7 +135,16 @@ def write_readme(text: str) -> None:
 def main() -> int:
     options = arguments()
     if options.list:
-        print("\n".join([*(f"{one.key}" for one in CONTENDERS), "", *(f"{w.name}: {w.title}" for w in WORKLOADS)]))
+        print(
+            "\n".join(
+                [
+                    *(f"{one.key}" for one in CONTENDERS),
+                    "",
+                    *(f"{w.name}: {w.title}" for w in WORKLOADS),
+                    *(f"{name}: {title}" for name, title in footprint.TITLES.items()),
+                ]
+            )
+        )
         return 0
     if not options.report:
         if lacks := missing(options.workload or list(BY_NAME)):
@@ -132,6 +157,7 @@ def main() -> int:
     print(text)
     if options.output == RESULTS:
         write_readme(text)
+        pictures.draw_all(results.read(RESULTS), REPOSITORY / "docs" / "images")
     return 0
 
 

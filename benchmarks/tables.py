@@ -6,6 +6,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from contenders import CONTENDERS
+from footprint import TITLES, preloading
 from results import faults, median, values
 from workloads import BY_NAME
 
@@ -37,11 +38,8 @@ def report(results: Results) -> str:
         if there:
             parts.append(f"### {title}\n\n" + throughput(results, there))
     parts += _latencies(results)
-    if results.get("footprint"):
-        parts.append(_footprint(results))
-    if results["skipped"]:
-        rows = "\n".join(f"- {key}: {why}" for key, why in sorted(results["skipped"].items()))
-        parts.append(f"### Not measured\n\n{rows}")
+    parts += _footprint(results)
+    parts += _not_measured(results)
     return "\n\n".join(parts)
 
 
@@ -54,8 +52,26 @@ def _about(results: Results) -> str:
             commits = " ".join(dict.fromkeys(one["commit"] for one in rounds))
             seconds = "/".join(f"{one:g}" for one in sorted({one["seconds"] for one in rounds}))
             when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-            lines.append(f"- {BY_NAME[name].title}: {len(rounds)} rounds of {seconds} s, {when}, commit {commits}")
+            lasted = f" of {seconds} s" if name in BY_NAME else ""
+            lines.append(f"- {title_of(name)}: {len(rounds)} rounds{lasted}, {when}, commit {commits}")
     return "\n".join(lines)
+
+
+def title_of(name: str) -> str:
+    """What a workload, or a part of the footprint, is called."""
+    return BY_NAME[name].title if name in BY_NAME else TITLES[name]
+
+
+def _not_measured(results: Results) -> list[str]:
+    """Who could not be had, or had no figure in a round, and why."""
+    rows = [f"- {key}: {why}" for key, why in sorted(results["skipped"].items())]
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, rounds in results["workloads"].items():
+        for key in sorted({key for one in rounds for key in one["figures"]}):
+            if why := faults(results, name, key)[1]:
+                found.setdefault((key, why), []).append(title_of(name))
+    rows += [f"- {key}: {why} ({'; '.join(titles)})" for (key, why), titles in found.items()]
+    return ["### Not measured, or not in every round\n\n" + "\n".join(rows)] if rows else []
 
 
 def label(results: Results, one: Contender) -> str:
@@ -87,8 +103,6 @@ def _cell(results: Results, workload: str, one: Contender, notes: dict[str, list
     found = values(results, workload, one.key, "per_cpu_second")
     errors, why = faults(results, workload, one.key)
     title = BY_NAME[workload].title
-    if why:
-        notes.setdefault(f"{one.key} failed: {why}", []).append(title)
     if errors:
         notes.setdefault(f"{one.key}, requests failed or answered wrongly in all rounds", []).append(
             f"{title}: {errors:,}"
@@ -123,5 +137,40 @@ def _latencies(results: Results) -> list[str]:
     return parts
 
 
-def _footprint(results: Results) -> str:
-    return ""
+def _footprint(results: Results) -> list[str]:
+    parts = []
+    rows = list(CONTENDERS)
+    rows += [preloading(one) for one in CONTENDERS if one.preload]
+    for app, title in (("hello", "hello world"), ("django", "Django")):
+        cells = {one.key: _memory_cells(results, f"memory-{app}", one) for one in rows}
+        if any(cells.values()):
+            lines = ["| PSS in MB | workers | a worker: idle | after load | all processes: idle | after load |"]
+            lines.append("|---|---|---|---|---|---|")
+            lines += [f"| {label(results, one)} | {cells[one.key]} |" for one in rows if cells[one.key]]
+            parts.append(f"### Memory, {title}\n\n" + "\n".join(lines))
+    names = [name for name in ("start-hello", "start-django", "help") if results["workloads"].get(name)]
+    if names:
+        lines = ["| seconds | " + " | ".join(TITLES[name] for name in names) + " |", "|---|" + "---|" * len(names)]
+        for one in CONTENDERS:
+            texts = [_start_cell(results, name, one) for name in names]
+            if any(texts):
+                lines.append(f"| {label(results, one)} | " + " | ".join(text or "-" for text in texts) + " |")
+        parts.append("### Start, one worker, from the command to the first answer\n\n" + "\n".join(lines))
+    return parts
+
+
+def _memory_cells(results: Results, name: str, one: Contender) -> str:
+    workers = median(results, name, one.key, "workers")
+    if workers is None:
+        return ""
+    kinds = ("idle", "loaded", "idle_total", "loaded_total")
+    return " | ".join(
+        [f"{workers:.0f}", *(f"{(median(results, name, one.key, kind) or 0) / 1e6:.1f}" for kind in kinds)]
+    )
+
+
+def _start_cell(results: Results, name: str, one: Contender) -> str:
+    seconds, cpu = (median(results, name, one.key, kind) for kind in ("seconds", "cpu"))
+    if cpu is None:
+        return ""
+    return f"{cpu:.2f}" if seconds is None else f"{seconds:.2f} ({cpu:.2f} of CPU)"
