@@ -28,8 +28,7 @@ from pathlib import Path
 from typing import Self
 
 from environments import HERE, program
-from memory import pss
-from serving import cpu_seconds, free_port, wait_for
+from serving import cpu_seconds, free_port, pss, wait_for
 
 BOUNDS = HERE.parent / "docs" / "bounds.md"
 CORE = max(os.sched_getaffinity(0))
@@ -272,16 +271,16 @@ def run(attack: Attack, seconds: float) -> str:
     process = serve(port)
     try:
         normal(process.pid, port, 1)
-        before = pss(process.pid)
+        before = sum(pss(process.pid))
         alone = [normal(process.pid, port, seconds)]
         with Attacker(attack, port):
             if attack.number:
                 settle(process.pid)
             beside = [normal(process.pid, port, seconds) for _ in range(2)]
-            during = pss(process.pid)
+            during = sum(pss(process.pid))
         time.sleep(0.5)
         alone.append(normal(process.pid, port, seconds))
-        after = pss(process.pid)
+        after = sum(pss(process.pid))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(45)

@@ -99,10 +99,15 @@ CONTENDERS = (
 
 
 def select(words: list[str]) -> list[Contender]:
-    """Those whose key holds one of the words, and shardserve with its defaults to compare with; all without words."""
-    return [
-        one for one in CONTENDERS if not words or one.name == "shardserve" or any(word in one.key for word in words)
-    ]
+    """Those whose key is, or else holds, one of the words, with shardserve to compare with; all without words."""
+    keys = {one.key for one in CONTENDERS}
+    chosen = {
+        one.key
+        for one in CONTENDERS
+        if not words or any(word == one.key or (word not in keys and word in one.key) for word in words)
+    }
+    chosen |= {f"{key.partition(' ')[0]} shardserve" for key in chosen}
+    return [one for one in CONTENDERS if one.key in chosen]
 
 
 def program(one: Contender, *, here: bool = False) -> Path:

@@ -7,7 +7,6 @@ uses the CPU any more, loaded is after a second of requests on 64 connections.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import statistics
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import load
 from contenders import command, program
 from environments import UnavailableError
-from serving import Server, cpu_seconds, descendants, free_port
+from serving import Server, cpu_seconds, free_port, pss
 from workloads import BY_NAME
 
 if TYPE_CHECKING:
@@ -108,16 +107,6 @@ def _memory(one: Contender, app: str, here: bool) -> dict[str, Any]:
         "idle_total": sum(idle),
         "loaded_total": sum(loaded),
     }
-
-
-def pss(pid: int) -> list[int]:
-    """Octets of a process, first, and of each below it."""
-    found = []
-    for one in descendants(pid):
-        with contextlib.suppress(OSError):
-            rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
-            found.append(int(rollup.partition("\nPss:")[2].split()[0]) * 1024)
-    return found
 
 
 def _of_a_worker(processes: list[int], workers: int) -> float:
