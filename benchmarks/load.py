@@ -57,16 +57,18 @@ def read_wrk(text: str, workload: Workload) -> Load:
     if total is None:
         raise LoadError(f"wrk printed {text.strip()[-200:]!r}")
     requests = int(total[1])
+    if not requests:
+        raise LoadError("no request was answered")
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     wrong = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     errors = int(bad[1]) if bad else 0
     if wrong:
         # Where each answer ends its connection, wrk counts some ends it asked for as failed reads.
-        errors += sum(int(wrong[number]) for number in (1, 3, 4) if wrong) + (0 if workload.closes else int(wrong[2]))
+        errors += sum(int(wrong[number]) for number in (1, 3, 4)) + (0 if workload.closes else int(wrong[2]))
     octets = float(total[4]) * _SIZES[total[5]]
-    if requests and octets < 0.99 * requests * workload.size:
+    if octets < 0.99 * requests * workload.size:
         errors += requests  # answers shorter than the right one
-    took = dict(re.findall(r"^ +(\d+)%\s+([\d.]+(?:us|ms|s|m))$", text, re.MULTILINE))
+    took = dict(re.findall(r"^ +(\d+)%\s+([\d.]+(?:us|ms|s|m)) *$", text, re.MULTILINE))
     percentiles = {one: _milliseconds(took[str(one)]) for one in PERCENTILES}
     return Load(requests, errors, float(total[2]) * _UNITS[total[3]] / 1000, percentiles)
 

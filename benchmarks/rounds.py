@@ -6,13 +6,14 @@ import http.client
 import os
 import random
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import load
 from contenders import command
 from environments import UnavailableError
-from serving import SERVER_CPU, Server, cpu_seconds, free_port
+from serving import SERVER_CPU, Server, busy_seconds, cpu_seconds, free_port
 from workloads import groups
 
 if TYPE_CHECKING:
@@ -89,12 +90,13 @@ def _measure(plan: Plan, workload: Workload, server: Server, path: str) -> dict[
         _check(server, workload, path)
         load.fast(server.port, workload, path, plan.warm_up)
         with load.idle(server.port, workload.idle, path):
-            before = cpu_seconds(server.process.pid)
+            before, busy, began = cpu_seconds(server.process.pid), busy_seconds(), time.monotonic()
             if workload.paced:
                 got = load.paced(server.port, workload, path, plan.seconds, plan.rate)
             else:
                 got = load.fast(server.port, workload, path, plan.seconds)
             used = cpu_seconds(server.process.pid) - before
+            others = max(0.0, busy_seconds() - busy - used) / (time.monotonic() - began)
     except (OSError, http.client.HTTPException, load.LoadError) as error:
         return {"failed": server.reason() if server.process.poll() is not None else str(error)}
     if server.process.poll() is not None:
@@ -102,7 +104,11 @@ def _measure(plan: Plan, workload: Workload, server: Server, path: str) -> dict[
     figures = {"requests": got.requests, "errors": got.errors, "per_second": round(got.requests / got.seconds, 1)}
     if not workload.paced:
         figures["per_cpu_second"] = round(got.requests / used, 1)
-    return figures | {"cpu": round(used, 3)} | {f"p{each}": round(took, 3) for each, took in got.percentiles.items()}
+    return (
+        figures
+        | {"cpu": round(used, 3), "others": round(others, 3)}
+        | {f"p{each}": round(took, 3) for each, took in got.percentiles.items()}
+    )
 
 
 def _check(server: Server, workload: Workload, path: str) -> None:

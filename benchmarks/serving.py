@@ -58,6 +58,13 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
+def busy_seconds() -> float:
+    """What the server's CPU has worked so far, for whomever, and what the host has taken of it (proc_stat(5))."""
+    row = next(row for row in Path("/proc/stat").read_text().splitlines() if row.startswith(f"cpu{SERVER_CPU} "))
+    user, nice, system, _, _, irq, softirq, steal = map(int, row.split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
 def pss(pid: int) -> list[int]:
     """Octets of a process, first, and of each below it; what they share is divided among those that share it."""
     found = []

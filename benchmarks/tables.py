@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contenders import CONTENDERS
 from footprint import TITLES, preloading
@@ -53,8 +53,18 @@ def _about(results: Results) -> str:
             seconds = "/".join(f"{one:g}" for one in sorted({one["seconds"] for one in rounds}))
             when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
             lasted = f" of {seconds} s" if name in BY_NAME else ""
-            lines.append(f"- {title_of(name)}: {len(rounds)} rounds{lasted}, {when}, commit {commits}")
+            lines.append(f"- {title_of(name)}: {len(rounds)} rounds{lasted}, {when}, commit {commits}{_others(rounds)}")
     return "\n".join(lines)
+
+
+def _others(rounds: list[dict[str, Any]]) -> str:
+    """What other processes, and the machine's host, took of the server's CPU meanwhile."""
+    shares = [one["others"] for each in rounds for one in each["figures"].values() if "others" in one]
+    if not shares:
+        return ""
+    return (
+        f"; others took {100 * statistics.median(shares):.0f} % of the server's CPU, at most {100 * max(shares):.0f} %"
+    )
 
 
 def title_of(name: str) -> str:
@@ -110,7 +120,7 @@ def _cell(results: Results, workload: str, one: Contender, notes: dict[str, list
     if not found:
         return "failed" if why else ""
     middle = statistics.median(found)
-    text = f"{number(middle)} ({number(min(found))}-{number(max(found))})"
+    text = number(middle) + (f" ({number(min(found))}-{number(max(found))})" if len(found) > 1 else "")
     ours = median(results, workload, f"{one.interface} shardserve", "per_cpu_second")
     if ours and one.name != "shardserve":
         text += f", **{ours / middle:.2f}x**"
@@ -128,7 +138,8 @@ def _latencies(results: Results) -> list[str]:
             if not ninety_ninth:
                 continue
             cells = [f"{median(results, name, one.key, each):.2f}" for each in ("p50", "p90", "p99")]
-            cells[2] += f" ({min(ninety_ninth):.2f}-{max(ninety_ninth):.2f})"
+            if len(ninety_ninth) > 1:
+                cells[2] += f" ({min(ninety_ninth):.2f}-{max(ninety_ninth):.2f})"
             cells.append(number(median(results, name, one.key, "per_second") or 0))
             lines.append(f"| {label(results, one)} | " + " | ".join(cells) + " |")
         rate = results.get("rate")
