@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -54,10 +55,11 @@ class UnavailableError(Exception):
     """A server cannot be had on this machine; the text says why."""
 
 
+@cache
 def environment(name: str, *, here: bool = False) -> Path:
     """The folder of the environment's programs; it is made first where it is not there, or `here` is ours.
 
-    Raises UnavailableError.
+    Looked at once in a run, so that nothing changes under it. Raises UnavailableError.
     """
     if here:
         return BESIDE
@@ -91,10 +93,10 @@ def program(name: str) -> str:
 
 
 def _tree() -> list[Path]:
-    """The files of this repository that git knows or would take."""
+    """The files of this repository that git knows or would take, but those that are no part of the package."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     out = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True, text=True).stdout
-    skipped = ("docs/", "tests/", "benchmarks/", ".ci/")
+    skipped = ("docs/", "tests/", "benchmarks/", ".", "CHANGELOG", "Dockerfile", "Makefile")
     names = sorted(name for name in out.split("\0") if name and not name.startswith(skipped))
     return [Path(name) for name in names if (REPOSITORY / name).is_file()]
 
