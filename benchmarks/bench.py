@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -151,6 +152,7 @@ def main() -> int:
             print(lacks, file=sys.stderr)
             return 1
         began = time.monotonic()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # by way of all `with`: servers end with us
         run(options)
         print(f"measured in {time.monotonic() - began:.0f} s", file=sys.stderr)
     text = tables.report(results.read(options.output))
