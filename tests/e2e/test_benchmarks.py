@@ -80,6 +80,15 @@ def test_every_kind_of_failure_is_counted(load_module: Any) -> None:
     assert short.errors == 2000, "answers shorter than the right one are no successes"
 
 
+def test_what_h2load_prints_and_logs_is_read(load_module: Any) -> None:
+    load = load_module("load")
+    printed = "requests: 101 total, 101 started, 101 done, 100 succeeded, 1 failed, 0 errored, 2 timeout\n"
+    log = "".join(f"{1000 + number}\t200\t{number * 10}\n" for number in range(100)) + "2000\t503\t7\n"
+    got = load.read_h2load(printed, log, 2.0)
+    assert (got.requests, got.errors, got.seconds) == (100, 1 + 2, 2)
+    assert got.percentiles == {50: 0.5, 90: 0.9, 99: 0.99}
+
+
 def _round(**figures: int) -> dict[str, Any]:
     return {"commit": "c", "date": "d", "seconds": 1, "figures": {name: {"p50": p50} for name, p50 in figures.items()}}
 
