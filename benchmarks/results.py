@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import time
@@ -19,6 +20,8 @@ from typing import Any
 from environments import REPOSITORY
 
 Results = dict[str, Any]
+
+_INNERMOST = re.compile(r"\{[^{}]*\}")
 
 
 def machine() -> str:
@@ -48,8 +51,10 @@ def read(path: Path) -> Results:
 
 
 def write(path: Path, results: Results) -> None:
+    """A line for each contender in each round, so that a difference of two runs can be read."""
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n")
+    text = json.dumps(results, indent=1)
+    path.write_text(_INNERMOST.sub(lambda found: " ".join(found[0].split()), text) + "\n")
 
 
 def merge(old: Results, new: Results, *, add: bool) -> Results:

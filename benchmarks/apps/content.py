@@ -8,6 +8,6 @@ def items(page: int) -> dict[str, object]:
         "page": page,
         "items": [
             {"id": number, "name": f"item {number}", "price": number * 1.25, "tags": ["new", "small"], "stock": True}
-            for number in range(12)
+            for number in range(13)
         ],
     }
