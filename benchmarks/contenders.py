@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -130,7 +131,12 @@ def version(one: Contender, *, here: bool = False) -> dict[str, str]:
         option = {"gcc": "--version", "nginx": "-v"}[one.package]
         done = subprocess.run([one.package, option], capture_output=True, text=True, check=True)
         return {one.package: (done.stdout + done.stderr).splitlines()[0].rpartition("/" if option == "-v" else " ")[2]}
-    return versions(environment(one.package, here=here), one.package)
+    found = versions(environment(one.package, here=here), one.package)
+    if one.package == "shardserve":  # says also whether it runs compiled
+        words = [str(program(one, here=here)), "--version"]
+        done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **dict(one.environ)})
+        found["says"] = done.stdout.strip()
+    return found
 
 
 def command(

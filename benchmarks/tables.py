@@ -45,7 +45,8 @@ def report(results: Results) -> str:
 
 def _about(results: Results) -> str:
     lines = [f"{results.get('machine', 'unknown machine')}."]
-    lines.append("")
+    says = results["versions"].get("asgi shardserve", {}).get("says", "")
+    lines += [f"{says}.", ""] if says else [""]
     for name, rounds in results["workloads"].items():
         if rounds:
             dates = sorted({one["date"][:10] for one in rounds})
