@@ -29,7 +29,7 @@ import results
 import tables
 from contenders import CONTENDERS, Contender, program, select, version
 from environments import FOLDER, HERE, REPOSITORY, UnavailableError
-from rounds import Plan, measure_round, pin_us
+from rounds import Plan, measure_round, prepare
 from serving import CPUS
 from workloads import BY_NAME, WORKLOADS
 
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
     if options.only and options.output == ONLY and not options.add:
         ONLY.unlink(missing_ok=True)
     old = results.read(options.output)
-    pin_us()
+    prepare()
     plan = Plan(contenders, workloads, options.seconds, 1, here=options.here)
     for number in range(1, options.rounds + 1):
         for name in names:

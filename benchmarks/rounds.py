@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import random
+import resource
 import sys
 import time
 from dataclasses import dataclass, field
@@ -120,6 +121,8 @@ def _check(server: Server, workload: Workload, path: str) -> None:
         raise load.LoadError(f"answers {status} with {len(answer)} octets")
 
 
-def pin_us() -> None:
-    """Leave the server's CPU to the server."""
+def prepare() -> None:
+    """Leave the server's CPU to the server; let us and the servers open as many files as the system permits."""
     os.sched_setaffinity(0, set(os.sched_getaffinity(0)) - {SERVER_CPU})
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
