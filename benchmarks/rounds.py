@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import load
 from contenders import command
 from environments import UnavailableError
-from serving import SERVER_CPU, Server, busy_seconds, cpu_seconds, free_port
+from serving import PATIENCE_FOR_ONE, SERVER_CPU, Server, busy_seconds, cpu_seconds, free_port
 from workloads import groups
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _measure(plan: Plan, workload: Workload, server: Server, path: str) -> dict[
     except (OSError, http.client.HTTPException, load.LoadError) as error:
         return {"failed": server.reason() if server.process.poll() is not None else str(error)}
     if server.process.poll() is not None:
-        return {"failed": f"the server {server.reason()}"}
+        return {"failed": server.reason()}
     figures = {"requests": got.requests, "errors": got.errors, "per_second": round(got.requests / got.seconds, 1)}
     if not workload.paced:
         figures["per_cpu_second"] = round(got.requests / used, 1)
@@ -115,7 +115,10 @@ def _measure(plan: Plan, workload: Workload, server: Server, path: str) -> dict[
 def _check(server: Server, workload: Workload, path: str) -> None:
     """One request, looked at in full. Raises LoadError."""
     body = b"x" * workload.post if workload.post else None
-    status, answer = server.ask("POST" if body else "GET", path, body)
+    try:
+        status, answer = server.ask("POST" if body else "GET", path, body)
+    except TimeoutError:
+        raise load.LoadError(f"no complete answer within {PATIENCE_FOR_ONE} s") from None
     right = answer == b"%d" % workload.post if body else len(answer) >= workload.size
     if status != 200 or not right:
         raise load.LoadError(f"answers {status} with {len(answer)} octets")

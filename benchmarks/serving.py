@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 CPUS = sorted(os.sched_getaffinity(0))
 SERVER_CPU, LOAD_CPU = CPUS[0], CPUS[-1]
 TICKS = os.sysconf("SC_CLK_TCK")
-PATIENCE = 30  # seconds for a server to answer
+PATIENCE = 30  # seconds for a server to start
+PATIENCE_FOR_ONE = 10  # seconds for one answer
 
 
 def free_port() -> int:
@@ -132,9 +133,11 @@ class Server:
 
     def reason(self) -> str:
         """Why it ended, or does not answer: its last line that is not empty."""
+        state = self.process.poll()
+        if state is not None and state < 0:  # what it said last has nothing to do with it
+            return f"was ended by {signal.Signals(-state).name}"
         lines = [line for line in self._printed.read_text(errors="replace").splitlines() if line.strip()]
         said = f": {lines[-1].strip()[:200]}" if lines else ""
-        state = self.process.poll()
         return (f"ended with {state}" if state is not None else f"does not answer after {PATIENCE} s") + said
 
     def wait(self, path: str) -> float:
@@ -149,7 +152,7 @@ class Server:
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         """One request: the status and the body of its answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_FOR_ONE)
         with contextlib.closing(connection):
             connection.request(method, path, body)
             response = connection.getresponse()

@@ -101,7 +101,7 @@ def throughput(results: Results, names: list[str]) -> str:
     notes: dict[str, list[str]] = {}
     for one in CONTENDERS:
         cells = [_cell(results, name, one, notes) for name in names]
-        if any(cells):
+        if any(cell not in ("", "failed") for cell in cells):
             lines.append(f"| {label(results, one)} | " + " | ".join(cell or "-" for cell in cells) + " |")
     return (
         "\n".join(lines)

@@ -1,4 +1,7 @@
-"""1 KiB of JSON by Django, with a parameter in the path and one in the query; the middleware of a new project."""
+"""1 KiB of JSON by Django, with a parameter in the path and one in the query; the middleware of a new project.
+
+Under ASGI most of that middleware runs on a thread, to which Django goes and from which it comes for each of them.
+"""
 
 from __future__ import annotations
 
