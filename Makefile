@@ -82,19 +82,14 @@ $(VENV)/.compiled: $(SOURCES) $(VENV)/.tests
 	$(RUN)/python setup.py -q build_ext --inplace
 	@touch $@
 
-bench: $(VENV)-bench/.installed      ## compare with other servers (needs wrk): table in benchmarks/README.md
-	$(VENV)-bench/bin/python benchmarks/bench.py $(BENCH)
+bench:                               ## compare with other servers, each in its own environment: benchmarks/README.md
+	$(PYTHON) benchmarks/bench.py $(BENCH)
 
 attacks: $(VENV)/.installed          ## what slow, hostile and flooding clients do (needs wrk): tables in docs/bounds.md
 	$(RUN)/python benchmarks/attacks.py $(ATTACKS)
 
 soak: $(VENV)/.installed             ## memory over two million requests (15 minutes): table in docs/bounds.md
 	$(RUN)/python benchmarks/memory.py $(SOAK)
-
-$(VENV)-bench/.installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)-bench
-	$(VENV)-bench/bin/python -m pip install -q -e . 'uvicorn[standard]' granian gunicorn
-	@touch $@
 
 # Autobahn|Testsuite is a program for Python 2.7.
 PYTHON27 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/2.7.*/bin/python) python2.7)

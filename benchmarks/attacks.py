@@ -27,8 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from bench import BIN, HERE, cpu_seconds, free_port, wait_for
-from memory import pss
+from environments import HERE, program
+from serving import cpu_seconds, free_port, pss, wait_for
 
 BOUNDS = HERE.parent / "docs" / "bounds.md"
 CORE = max(os.sched_getaffinity(0))
@@ -259,7 +259,7 @@ def settle(pid: int) -> None:
 
 
 def serve(port: int, *options: str) -> subprocess.Popen[bytes]:
-    command = ["taskset", "-c", "0", str(BIN / "shardserve"), "apps:mixed_asgi", "-w", "1", "-b", f"127.0.0.1:{port}"]
+    command = ["taskset", "-c", "0", program("shardserve"), "apps.mixed:asgi", "-w", "1", "-b", f"127.0.0.1:{port}"]
     process = subprocess.Popen([*command, *options], cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(port, process)
     return process
@@ -271,16 +271,16 @@ def run(attack: Attack, seconds: float) -> str:
     process = serve(port)
     try:
         normal(process.pid, port, 1)
-        before = pss(process.pid)
+        before = sum(pss(process.pid))
         alone = [normal(process.pid, port, seconds)]
         with Attacker(attack, port):
             if attack.number:
                 settle(process.pid)
             beside = [normal(process.pid, port, seconds) for _ in range(2)]
-            during = pss(process.pid)
+            during = sum(pss(process.pid))
         time.sleep(0.5)
         alone.append(normal(process.pid, port, seconds))
-        after = pss(process.pid)
+        after = sum(pss(process.pid))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(45)

@@ -1,258 +1,165 @@
-"""Measure shardserve beside its peers: one run, interleaved rounds, requests per CPU second of the server.
+"""Measure shardserve beside its peers: requests per CPU second of the server, latencies, memory, start.
 
-    python bench.py [--rounds 5] [--seconds 3] [--only NAME ...]
+    python bench.py [--rounds 5] [--seconds 3] [--only WORD ...] [--workload NAME ...] [--add] [--quick]
+    python bench.py --report            make the tables and pictures of what was measured before
+    python bench.py --list
 
-Every server runs alone with one worker on CPU 0 while wrk loads it from CPU 1. What counts is requests divided by the
-CPU seconds (user and system, all processes and threads) that the server used meanwhile: on a noisy machine that is
-much steadier than requests a second. Prints a table, writes results.json and the table in README.md. Loopback only.
+Every server runs alone with one worker on one CPU while the load comes from another. Rounds are interleaved, in an
+order drawn anew for each; a server is started anew in each round, checked, and warmed up. What counts is requests
+divided by the CPU seconds (user and system, all processes and threads) that the server used meanwhile: on a noisy
+machine that is much steadier than requests a second.
+
+What was measured goes into results.json (with --only: into .venv-bench/only.json, and nowhere else, unless --output
+says where), and replaces there the same workloads and contenders; with --add it is added as further rounds. So the
+whole can be measured in pieces. Loopback only. The programs install what they need into .venv-bench.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import re
 import shutil
 import signal
-import socket
-import statistics
-import subprocess
 import sys
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+import footprint
+import pictures
+import results
+import tables
+from contenders import CONTENDERS, Contender, program, select, version
+from environments import FOLDER, HERE, REPOSITORY, UnavailableError
+from rounds import Plan, measure_round, prepare
+from serving import CPUS
+from workloads import BY_NAME, WORKLOADS
 
-HERE = Path(__file__).parent
-BIN = Path(sys.executable).parent
-CONNECTIONS = 64
-TICKS = os.sysconf("SC_CLK_TCK")
+RESULTS = HERE / "results.json"
+ONLY = FOLDER / "only.json"
+README = HERE / "README.md"
 BEGIN, END = "<!-- table begins -->", "<!-- table ends -->"
-
-BROWSER = {
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "Accept-Language": "en-US,en;q=0.5",
-    "Accept-Encoding": "gzip, deflate, br, zstd",
-    "Connection": "keep-alive",
-    "Cookie": "session=0123456789abcdefghijklmnopqrstuvwxyz; theme=dark",
-    "Upgrade-Insecure-Requests": "1",
-    "Sec-Fetch-Dest": "document",
-    "Sec-Fetch-Mode": "navigate",
-    "Sec-Fetch-Site": "none",
-}
-WORKLOADS = {
-    "plain GET": ("/", {}),
-    "GET, 11 headers": ("/items/42?page=1&sort=name", BROWSER),
-    "connection per request": ("/", {"Connection": "close"}),
-}
+RATED = "asgi uvicorn"  # half of its rate is the fixed one
+TOOLS = {"wrk": "wrk", "taskset": "util-linux", "h2load": "nghttp2-client"}
 
 
-@dataclass(frozen=True)
-class Contender:
-    """One server: its name in the table, the package whose version is printed, its command ({port} is filled in)."""
-
-    name: str
-    package: str
-    interface: str
-    command: tuple[str, ...]
-
-
-CONTENDERS = (
-    Contender("shardserve", "shardserve", "asgi", ("shardserve", "apps:asgi", "-w", "1", "-b", "127.0.0.1:{port}")),
-    Contender(
-        "uvicorn (uvloop, httptools)",
-        "uvicorn",
-        "asgi",
-        ("uvicorn", "apps:asgi", "--port", "{port}", "--no-access-log", "--loop", "uvloop", "--http", "httptools"),
-    ),
-    Contender(
-        "granian",
-        "granian",
-        "asgi",
-        ("granian", "--interface", "asgi", "--port", "{port}", "--workers", "1", "--no-log", "apps:asgi"),
-    ),
-    Contender("gunicorn asgi", "gunicorn", "asgi", ("gunicorn", "-k", "asgi", "-b", "127.0.0.1:{port}", "apps:asgi")),
-    Contender("shardserve", "shardserve", "wsgi", ("shardserve", "apps:wsgi", "-w", "1", "-b", "127.0.0.1:{port}")),
-    Contender(
-        "granian",
-        "granian",
-        "wsgi",
-        ("granian", "--interface", "wsgi", "--port", "{port}", "--workers", "1", "--no-log", "apps:wsgi"),
-    ),
-    Contender(
-        "gunicorn gthread",
-        "gunicorn",
-        "wsgi",
-        ("gunicorn", "-k", "gthread", "--threads", "4", "-b", "127.0.0.1:{port}", "apps:wsgi"),
-    ),
-)
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3, help="for each workload of each server in each round")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="contenders whose name has it")
+    parser.add_argument("--workload", nargs="+", default=[], choices=[*BY_NAME, *footprint.TITLES], metavar="NAME")
+    parser.add_argument("--add", action="store_true", help="as further rounds of what is in the results")
+    parser.add_argument("--quick", action="store_true", help="one round of a second: to see that all works")
+    parser.add_argument("--report", action="store_true", help="measure nothing, make tables and pictures")
+    parser.add_argument("--list", action="store_true", help="print contenders and workloads")
+    parser.add_argument("--output", type=Path, help="the file of the results")
+    parser.add_argument("--here", action="store_true", help="servers of the environment that runs this; no installing")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds = options.seconds = 1
+    if options.output is None:
+        options.output = ONLY if options.only else RESULTS
+    return options
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def missing(workloads: list[str]) -> str:
+    """What must be installed before anything can be measured."""
+    for tool, package in TOOLS.items():
+        if shutil.which(tool) is None and (tool != "h2load" or "rate" in workloads):
+            return f"{tool} is missing: apt-get install {package}"
+    return "" if len(CPUS) > 1 else "it takes two CPUs: one for the server, one for the load"
 
 
-def descendants(pid: int) -> list[int]:
-    found = [pid]
-    for one in found:
+def available(chosen: list[Contender], new: results.Results, *, here: bool) -> list[Contender]:
+    """Those that can be had; the others go into `new` with the reason."""
+    found = []
+    for one in chosen:
         try:
-            found += [int(child) for child in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
-        except OSError:
-            continue
+            program(one, here=here)
+            new["versions"][one.key] = version(one, here=here)
+            found.append(one)
+        except UnavailableError as error:
+            new["skipped"][one.key] = str(error)
+            print(f"{one.key}: skipped, {error}", file=sys.stderr)
     return found
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and all below it, every thread included (proc_pid_stat(5))."""
-    total = 0
-    for one in descendants(pid):
-        try:
-            cells = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += int(cells[11]) + int(cells[12])
-    return total / TICKS
+def run(options: argparse.Namespace) -> None:
+    """Measure; each round is in the file as soon as it is over."""
+    names = options.workload or [*BY_NAME, *footprint.TITLES]
+    workloads = [name for name in names if name in BY_NAME and name != "rate"]
+    new: results.Results = {"workloads": {}, "versions": {}, "skipped": {}, "machine": results.machine()}
+    contenders = available(select(options.only), new, here=options.here)
+    if options.only and options.output == ONLY and not options.add:
+        ONLY.unlink(missing_ok=True)
+    old = results.read(options.output)
+    prepare()
+    plan = Plan(contenders, workloads, options.seconds, 1, here=options.here)
+    for number in range(1, options.rounds + 1):
+        for name in names:
+            if name in footprint.TITLES and (number == 1 or name not in footprint.ONCE):
+                began = results.stamp()
+                figures = footprint.measure_all(name, contenders, number, here=options.here)
+                new["workloads"].setdefault(name, []).append({**began, "seconds": 0, "figures": figures})
+        _round(plan, number, new)
+        results.write(options.output, results.merge(old, new, add=options.add))
+    if "rate" in names:
+        new["rate"] = plan.rate = fixed_rate(options)
+        plan.workloads = ["rate"]
+        for number in range(1, options.rounds + 1):
+            _round(plan, number, new)
+            results.write(options.output, results.merge(old, new, add=options.add))
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            if process.poll() is not None:
-                raise RuntimeError(f"the server ended with {process.returncode}") from None
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError("the server does not listen")
+def _round(plan: Plan, number: int, new: results.Results) -> None:
+    began = results.stamp()
+    for name, figures in measure_round(plan, number).items():
+        new["workloads"].setdefault(name, []).append({**began, "seconds": plan.seconds, "figures": figures})
 
 
-@contextmanager
-def serving(command: Sequence[str], port: int) -> Iterator[int]:
-    """A server alone on CPU 0, from listening to its end: its process id. `command` begins with a program beside us."""
-    process = subprocess.Popen(
-        ["taskset", "-c", "0", str(BIN / command[0]), *command[1:]],
-        cwd=HERE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(port, process)
-        yield process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
+def fixed_rate(options: argparse.Namespace) -> float:
+    """Half of what uvicorn answers a second on a plain GET: as measured before, else measured now."""
+    for path in (options.output, RESULTS):
+        if most := results.median(results.read(path), "plain", RATED, "per_second"):
+            return round(most / 2, 1)
+    plan = Plan([one for one in CONTENDERS if one.key == RATED], ["plain"], options.seconds, 1)
+    most = measure_round(plan, 0)["plain"][RATED].get("per_second")
+    if most is None:
+        raise SystemExit("the fixed rate is half of uvicorn's, and uvicorn cannot be measured")
+    return round(most / 2, 1)
 
 
-def load(port: int, workload: str, seconds: int) -> tuple[int, int]:
-    """Run wrk; returns (requests answered with success, anything else)."""
-    path, headers = WORKLOADS[workload]
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
-    for name, value in headers.items():
-        command += ["-H", f"{name}: {value}"]
-    out = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True, timeout=seconds + 30
-    ).stdout
-    requests = int(re.search(r"(\d+) requests in", out)[1])  # type: ignore[index]
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
-    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
-    wrong = (int(bad[1]) if bad else 0) + (sum(map(int, errors.groups())) if errors else 0)
-    return requests, wrong
-
-
-def measure(contender: Contender, seconds: int) -> dict[str, float]:
-    """Requests per CPU second for each workload, one fresh server for all of them."""
-    port = free_port()
-    results = {}
-    with serving([word.format(port=port) for word in contender.command], port) as pid:
-        load(port, "plain GET", 1)  # warm up
-        for workload in WORKLOADS:
-            before = cpu_seconds(pid)
-            requests, wrong = load(port, workload, seconds)
-            used = cpu_seconds(pid) - before
-            if wrong and workload != "connection per request":  # wrk counts each close as a read error
-                print(f"   {contender.name}, {workload}: {wrong} failed", file=sys.stderr)
-            results[workload] = requests / used
-    return results
-
-
-def package_version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
-def table(figures: dict[str, dict[str, list[float]]], contenders: list[Contender], rounds: int) -> str:
-    """The medians, in thousands, each with its ratio to shardserve's; the spread of the rounds in brackets."""
-    lines = [
-        f"Medians of {rounds} interleaved rounds, thousand requests per CPU second; in brackets the spread of the",
-        "rounds, then shardserve's figure divided by it.",
-        "",
-        "| server | " + " | ".join(WORKLOADS) + " |",
-        "|---|" + "---|" * len(WORKLOADS),
-    ]
-    for contender in contenders:
-        cells = []
-        for workload in WORKLOADS:
-            values = figures[f"{contender.interface} {contender.name}"][workload]
-            ours = statistics.median(figures[f"{contender.interface} shardserve"][workload])
-            median = statistics.median(values)
-            ratio = "" if contender.name == "shardserve" else f", **{ours / median:.2f}x**"
-            cells.append(f"{median / 1000:.1f} ({min(values) / 1000:.1f}-{max(values) / 1000:.1f}){ratio}")
-        name = f"{contender.interface.upper()}: {contender.name} {package_version(contender.package)}"
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def write_readme(text: str) -> None:
+    old = README.read_text()
+    README.write_text(old[: old.index(BEGIN) + len(BEGIN)] + "\n" + text + "\n" + old[old.index(END) :])
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=[])
-    options = parser.parse_args()
-    for tool in ("wrk", "taskset"):
-        if shutil.which(tool) is None:
-            print(f"{tool} is missing: apt-get install wrk util-linux", file=sys.stderr)
+    options = arguments()
+    if options.list:
+        print(
+            "\n".join(
+                [
+                    *(f"{one.key}" for one in CONTENDERS),
+                    "",
+                    *(f"{w.name}: {w.title}" for w in WORKLOADS),
+                    *(f"{name}: {title}" for name, title in footprint.TITLES.items()),
+                ]
+            )
+        )
+        return 0
+    if not options.report:
+        if lacks := missing(options.workload or list(BY_NAME)):
+            print(lacks, file=sys.stderr)
             return 1
-    contenders = [
-        one
-        for one in CONTENDERS
-        if not options.only or one.name == "shardserve" or any(word in one.name for word in options.only)
-    ]
-    for one in list(contenders):
-        if not package_version(one.package):
-            print(f"{one.name}: skipped, {one.package} is not installed", file=sys.stderr)
-            contenders.remove(one)
-    figures: dict[str, dict[str, list[float]]] = {}
-    for number in range(options.rounds):
-        for one in contenders:
-            print(f"round {number + 1}: {one.interface} {one.name}", file=sys.stderr)
-            for workload, value in measure(one, options.seconds).items():
-                figures.setdefault(f"{one.interface} {one.name}", {}).setdefault(workload, []).append(value)
-    machine = f"CPython {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} CPUs, "
-    machine += f"{time.strftime('%Y-%m-%d')}, `make bench`"
-    text = f"{machine}\n\n{table(figures, contenders, options.rounds)}\n"
+        began = time.monotonic()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # by way of all `with`: servers end with us
+        run(options)
+        print(f"measured in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    text = tables.report(results.read(options.output))
     print(text)
-    (HERE / "results.json").write_text(json.dumps({"machine": machine, "figures": figures}, indent=1) + "\n")
-    readme = HERE / "README.md"
-    old = readme.read_text()
-    readme.write_text(old[: old.index(BEGIN) + len(BEGIN)] + "\n" + text + old[old.index(END) :])
+    if options.output == RESULTS:
+        write_readme(text)
+        pictures.draw_all(results.read(RESULTS), REPOSITORY / "docs" / "images")
     return 0
 
 

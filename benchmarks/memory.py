@@ -21,9 +21,9 @@ import subprocess
 import threading
 import time
 from itertools import count
-from pathlib import Path
 
-from bench import BIN, HERE, descendants, free_port, wait_for
+from environments import HERE, program
+from serving import free_port, pss, wait_for
 
 BOUNDS = HERE.parent / "docs" / "bounds.md"
 BEGIN, END = "<!-- memory begins -->", "<!-- memory ends -->"
@@ -137,20 +137,10 @@ class Client:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def pss(pid: int) -> int:
-    """Octets of a process and all below it; what they share is divided among those that share it."""
-    total = 0
-    for one in descendants(pid):
-        for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
-    return total
-
-
 def soak(interface: str, requests: int, core: int) -> list[tuple[int, int]]:
     """Returns (requests so far, PSS), about twenty of them."""
     port = free_port()
-    command = [str(BIN / "shardserve"), f"apps:mixed_{interface}", "-w", "1", "-b", f"127.0.0.1:{port}"]
+    command = [program("shardserve"), f"apps.mixed:{interface}", "-w", "1", "-b", f"127.0.0.1:{port}"]
     command += ["--log-level", "critical"]
     os.sched_setaffinity(0, {core})
     process = subprocess.Popen(command, cwd=HERE)
@@ -184,7 +174,7 @@ def soak(interface: str, requests: int, core: int) -> list[tuple[int, int]]:
                 raise failed[0]
             pause.set()
             barrier.wait(60)
-            looks.append((sent, pss(process.pid)))
+            looks.append((sent, sum(pss(process.pid))))
             print(f"{interface}: {sent:>9,} requests, PSS {looks[-1][1] / 1e6:.2f} MB", flush=True)
             pause.clear()
             barrier.wait(60)

@@ -18,15 +18,15 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from bench import free_port, serving
+from serving import free_port, serving
 
 PATIENCE = 1.0  # seconds
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
 
-UVICORN = "uvicorn apps:{app} --port {port} --no-access-log --loop uvloop --http httptools"
-GRANIAN = "granian --interface {interface} --port {port} --workers 1 --no-log apps:{app}"
-SHARDSERVE = "shardserve apps:{app} -w 1 -b 127.0.0.1:{port}"
+UVICORN = "uvicorn apps.pooled:{app} --port {port} --no-access-log --loop uvloop --http httptools"
+GRANIAN = "granian --interface {interface} --port {port} --workers 1 --no-log apps.pooled:{app}"
+SHARDSERVE = "shardserve apps.pooled:{app} -w 1 -b 127.0.0.1:{port}"
 CONTENDERS = {
     "pooled_asgi": (
         SHARDSERVE,
@@ -38,7 +38,7 @@ CONTENDERS = {
         GRANIAN,
         GRANIAN + " --backpressure 8",
         GRANIAN + " --backpressure 100",
-        "gunicorn -k asgi -b 127.0.0.1:{port} apps:{app}",
+        "gunicorn -k asgi -b 127.0.0.1:{port} apps.pooled:{app}",
     ),
     "busy_asgi": (
         SHARDSERVE,
@@ -47,14 +47,14 @@ CONTENDERS = {
         UVICORN + " --limit-concurrency 8",
         UVICORN + " --limit-concurrency 100",
         GRANIAN + " --backpressure 8",
-        "gunicorn -k asgi -b 127.0.0.1:{port} apps:{app}",
+        "gunicorn -k asgi -b 127.0.0.1:{port} apps.pooled:{app}",
     ),
     "pooled_wsgi": (
         SHARDSERVE + " --threads 4",
         SHARDSERVE + " --threads 4 --limit-concurrency 4",
         GRANIAN + " --blocking-threads 4",
         GRANIAN + " --blocking-threads 4 --backpressure 8",
-        "gunicorn -k gthread --threads 4 -b 127.0.0.1:{port} apps:{app}",
+        "gunicorn -k gthread --threads 4 -b 127.0.0.1:{port} apps.pooled:{app}",
     ),
 }
 
@@ -124,7 +124,7 @@ def measure(app: str, command: str, rate: float, seconds: float) -> str:
         clients = Clients(port)
         asyncio.run(clients.run(rate, seconds))
     took = sorted(clients.tally.took)
-    name = command.replace(" apps:{app}", "").replace(" -w 1", "").replace(" -b 127.0.0.1:{port}", "")
+    name = command.replace(" apps.pooled:{app}", "").replace(" -w 1", "").replace(" -b 127.0.0.1:{port}", "")
     name = name.replace(" --port {port}", "").replace(" --interface {interface}", "").replace(" --workers 1", "")
     name = re.sub(" --(no-access-log|loop uvloop|http httptools|no-log)", "", name)
     cells = [name, f"{len(took) / seconds:.0f}"]

@@ -18,19 +18,18 @@ import struct
 import sys
 import time
 
-from bench import Contender, cpu_seconds, free_port, package_version, serving
+from environments import environment, versions
+from serving import LOAD_CPU, cpu_seconds, free_port, serving
 
 CONNECTIONS = 32
 SIZES = (32, 1024, 65536)
-UVICORN = ("uvicorn", "apps:websocket", "--port", "{port}", "--no-access-log", "--loop", "uvloop")
+UVICORN = ("uvicorn", "apps.websocket:asgi", "--port", "{port}", "--no-access-log", "--loop", "uvloop")
 PLAIN = ("--ws-per-message-deflate", "false")
-CONTENDERS = (
-    Contender(
-        "shardserve", "shardserve", "asgi", ("shardserve", "apps:websocket", "-w", "1", "-b", "127.0.0.1:{port}")
-    ),
-    Contender("uvicorn, websockets-sansio", "uvicorn", "asgi", (*UVICORN, "--ws", "websockets-sansio", *PLAIN)),
-    Contender("uvicorn, wsproto", "uvicorn", "asgi", (*UVICORN, "--ws", "wsproto", *PLAIN)),
-)
+COMMANDS = {  # each begins with its package
+    "shardserve": ("shardserve", "apps.websocket:asgi", "-w", "1", "-b", "127.0.0.1:{port}"),
+    "uvicorn, websockets-sansio": (*UVICORN, "--ws", "websockets-sansio", *PLAIN),
+    "uvicorn, wsproto": (*UVICORN, "--ws", "wsproto", *PLAIN),
+}
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -85,11 +84,11 @@ def load(port: int, size: int, seconds: float) -> int:
     return echoes
 
 
-def measure(contender: Contender, seconds: float) -> dict[int, float]:
+def measure(command: tuple[str, ...], seconds: float) -> dict[int, float]:
     """Echoes per CPU second for each size, one fresh server for all of them."""
     port = free_port()
     results = {}
-    with serving([word.format(port=port) for word in contender.command], port) as pid:
+    with serving([word.format(port=port) for word in command], port) as pid:
         load(port, SIZES[0], 1)  # warm up
         for size in SIZES:
             before = cpu_seconds(pid)
@@ -103,23 +102,23 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3)
     options = parser.parse_args()
-    os.sched_setaffinity(0, {1})
+    os.sched_setaffinity(0, {LOAD_CPU})
     figures: dict[str, dict[int, list[float]]] = {}
     for number in range(options.rounds):
-        for one in CONTENDERS:
-            print(f"round {number + 1}: {one.name}", file=sys.stderr)
-            for size, value in measure(one, options.seconds).items():
-                figures.setdefault(one.name, {}).setdefault(size, []).append(value)
+        for name, command in COMMANDS.items():
+            print(f"round {number + 1}: {name}", file=sys.stderr)
+            for size, value in measure(command, options.seconds).items():
+                figures.setdefault(name, {}).setdefault(size, []).append(value)
     print(f"CPython {platform.python_version()}, Linux {platform.release()}, {time.strftime('%Y-%m-%d')}\n")
     print("| server | " + " | ".join(f"{size} octets" for size in SIZES) + " |\n|---|" + "---|" * len(SIZES))
-    for one in CONTENDERS:
+    for name, (package, *_) in COMMANDS.items():
         cells = []
-        for size, values in figures[one.name].items():
+        for size, values in figures[name].items():
             median, ours = statistics.median(values), statistics.median(figures["shardserve"][size])
             spread = f"{min(values) / 1000:.1f}-{max(values) / 1000:.1f}"
-            ratio = "" if one.name == "shardserve" else f", **{ours / median:.2f}x**"
+            ratio = "" if name == "shardserve" else f", **{ours / median:.2f}x**"
             cells.append(f"{median / 1000:.1f} ({spread}){ratio}")
-        print(f"| {one.name} {package_version(one.package)} | " + " | ".join(cells) + " |")
+        print(f"| {name} {versions(environment(package), package)[package]} | " + " | ".join(cells) + " |")
     return 0
 
 

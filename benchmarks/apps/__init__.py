@@ -1,0 +1,1 @@
+"""The applications that the benchmarks' servers serve, most as `asgi` and as `wsgi`."""
