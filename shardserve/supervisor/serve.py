@@ -36,8 +36,6 @@ def serve(config: Config, reread: Callable[[], Config]) -> int:
     Raises ConfigError, BindError, or AppError if no worker could start.
     """
     if config.workers == 0:
-        if config.preload:
-            log.info("--preload is for workers: without any, the application is imported in this process")
         return serve_here(config)
     if sys.platform != "linux":
         raise ConfigError("workers need Linux (SO_REUSEPORT shards, pidfd); elsewhere serve with --workers 0")

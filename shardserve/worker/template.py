@@ -73,6 +73,8 @@ def _answer(
 
     def run() -> int:
         own.close()  # a blank one by now: forks.py
+        if (processes := sys.modules.get("multiprocessing.process")) is not None:
+            processes._children.clear()  # noqa: SLF001 or this process would end and wait for the template's children
         message = channel.take()
         return run_worker(config, unpack(message, shared), channel, supervisor, loaded) if message is not None else 1
 
