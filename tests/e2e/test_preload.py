@@ -1,4 +1,4 @@
-"""`--preload`: one process imports the application, workers are forked from it and share its memory; HUP imports anew."""
+"""`--preload`: one process imports the application, workers are forked from it and share its memory."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_an_application_that_cannot_be_imported_ends_the_start(
 
 
 def test_what_the_import_starts_and_registers(site: Site) -> None:
-    """Threads are named, what is forked has no listener, hooks run in the workers, and the loop is each worker's own."""
+    """Threads are named, what is forked has no listener, hooks run in the workers."""
     site.write(
         """
         import multiprocessing, os, threading, time
