@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import selectors
 import signal
 import time
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _FORKING = 10.0  # seconds a template may take to fork a worker
-_LEAVING = 5.0  # seconds it has to leave: what the application has registered with atexit runs
+_LEAVING = 2.5  # seconds it has to leave: what the application has registered with atexit runs
 
 
 class _Template:
@@ -139,8 +140,10 @@ class Templates:
                 theirs.close()
 
     def close(self) -> None:
-        """End all templates now."""
+        """End all templates now; those that leave already have the rest of their time."""
         for template in self._all:
+            if template.leaving and template.deadline is not None:
+                select.select((template.pidfd,), (), (), max(0.0, template.deadline - time.monotonic()))
             template.kill()
             os.waitid(os.P_PIDFD, template.pidfd, os.WEXITED)
         self.leave()

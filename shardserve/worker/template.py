@@ -53,7 +53,8 @@ def run_template(config: Config, shared: Shared, channel: Channel, supervisor: i
     let_go_with(supervisor, _leave_at_the_end_of_the_channel, 0)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            stream.flush()  # or each worker would write what has not been written yet
+            with suppress(OSError):
+                stream.flush()  # or each worker would write what has not been written yet
     gc.collect()
     gc.freeze()
     channel.send({"ready": True})
