@@ -49,15 +49,12 @@ def _choose_build() -> None:
 
 
 def __getattr__(name: str) -> str:
-    # Reading package metadata costs more than the rest of this module, and few ask for it.
+    # Looking for it costs more than the rest of this module, and few ask for it.
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib.metadata import PackageNotFoundError, version
+    from shardserve.config.versions import installed_version
 
-    try:
-        return version("shardserve")
-    except PackageNotFoundError:
-        return _UNINSTALLED_VERSION
+    return installed_version("shardserve") or _UNINSTALLED_VERSION
 
 
 _choose_build()

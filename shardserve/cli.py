@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +22,7 @@ from shardserve.errors import EXIT_CONFIG, EXIT_OK, AppError, ConfigError, Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from shardserve.config.option import Option
 
@@ -160,6 +160,8 @@ def _joined(texts: tuple[str, ...]) -> str | None:
 
 
 def _here() -> Path:
+    from pathlib import Path
+
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -212,16 +214,14 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
     if not wanted or ctx.resilient_parsing:
         return
     import platform
-    from importlib.metadata import PackageNotFoundError, version
 
     from shardserve import __version__
     from shardserve.build import describe
+    from shardserve.config.versions import installed_version
 
     running_on = [f"{platform.python_implementation()} {platform.python_version()}"]
     for library in LIBRARIES:
-        try:
-            running_on.append(f"{library} {version(library)}")
-        except PackageNotFoundError:
-            running_on.append(f"no {library}")
-    click.echo(f"shardserve {__version__} ({describe()}; {', '.join(running_on)})")
+        found = installed_version(library)
+        running_on.append(f"{library} {found}" if found else f"no {library}")
+    click.echo(f"shardserve {__version__} (X.join(running_on)})")
     ctx.exit()

@@ -17,7 +17,6 @@ _NOT_YET = "not there; what there is instead is in docs/settings.md"
 _ADVICE = (
     ("-k --worker-class", _WORKERS),
     ("-D --daemon", "it stays in the foreground: systemd, a container or a shell's & keep it (docs/deploying.md)"),
-    ("--preload --preload-app", "each worker imports the application, so that a reload takes new code; leave it out"),
     ("--reuse-port", "each worker has its own SO_REUSEPORT listener in any case; leave it out"),
     ("-n --name --proc-name", "nothing sets the process's title; leave it out"),
     ("-e --env --env-file --raw-env", _ENVIRONMENT),
@@ -52,8 +51,8 @@ _ADVICE = (
 )
 
 ELSEWHERE = {flag: advice for flags, advice in _ADVICE for flag in flags.split()}
-"""Advice by flag, as it is written on gunicorn's or uvicorn's command line; gunicorn's files say preload_app, errorlog,
-raw_env and proc_name for some."""
+"""Advice by flag, as it is written on gunicorn's or uvicorn's command line; gunicorn's files say errorlog, raw_env and
+proc_name for some."""
 
 
 def advice_for_key(name: str) -> str | None:

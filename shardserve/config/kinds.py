@@ -7,11 +7,9 @@ value or raises ValueError with a reason that makes sense after "--name: ". Chec
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -30,12 +28,17 @@ _SECONDS_IN = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Kind(ABC, Generic[T]):
-    """One kind of value."""
+    """One kind of value. `metavar` stands for it in the help text.
 
-    @property
-    @abstractmethod
-    def metavar(self) -> str:
-        """What stands for the value in the help text."""
+    Plain classes, since every command pays for their making: as dataclasses they took 8 ms.
+    """
+
+    metavar = ""
+
+    def __init__(self, metavar: str = "") -> None:
+        """`metavar` only where it is not the kind's own."""
+        if metavar:
+            self.metavar = metavar
 
     @abstractmethod
     def parse(self, raw: object) -> T:
@@ -61,11 +64,10 @@ def _whole(raw: object) -> int | None:
     return raw if isinstance(raw, int) and not isinstance(raw, bool) else None
 
 
-@dataclass(frozen=True)
 class Text(Kind[str]):
     """Any text, also an empty one."""
 
-    metavar: str = "TEXT"
+    metavar = "TEXT"
 
     def parse(self, raw: object) -> str:
         """The text itself."""
@@ -76,18 +78,16 @@ class Text(Kind[str]):
         return value or '""'
 
 
-@dataclass(frozen=True)
 class OptionalText(Kind[str | None]):
     """Text such as a path; an empty text means no value, so that a later source can take an earlier one back."""
 
-    metavar: str = "PATH"
+    metavar = "PATH"
 
     def parse(self, raw: object) -> str | None:
         """The text, None if it is empty."""
         return _text(raw) or None
 
 
-@dataclass(frozen=True)
 class Account(OptionalText):
     """A user or group: a name, or a number kept as text. Whether it exists is known where it is used."""
 
@@ -99,7 +99,6 @@ class Account(OptionalText):
         return str(number) if number is not None else super().parse(raw)
 
 
-@dataclass(frozen=True)
 class RootPath(Text):
     """The URL path an application is mounted under: empty, or beginning with "/" and not ending with one."""
 
@@ -111,12 +110,14 @@ class RootPath(Text):
         return path.rstrip("/")
 
 
-@dataclass(frozen=True)
 class Whole(Kind[int]):
     """A whole number not below `minimum`."""
 
-    minimum: int = 0
-    metavar: str = "N"
+    metavar = "N"
+
+    def __init__(self, minimum: int = 0) -> None:
+        super().__init__()
+        self.minimum = minimum
 
     def parse(self, raw: object) -> int:
         """The number."""
@@ -128,11 +129,10 @@ class Whole(Kind[int]):
         return number
 
 
-@dataclass(frozen=True)
 class Size(Kind[int]):
     """A number of bytes, not negative; text may end in K, M or G (powers of 1024)."""
 
-    metavar: str = "BYTES"
+    metavar = "BYTES"
 
     def parse(self, raw: object) -> int:
         """The number of bytes."""
@@ -146,11 +146,10 @@ class Size(Kind[int]):
         return number
 
 
-@dataclass(frozen=True)
 class Workers(Kind["int | Literal['auto']"]):
     """A number of processes, or "auto"."""
 
-    metavar: str = "N|auto"
+    metavar = "N|auto"
 
     def parse(self, raw: object) -> int | Literal["auto"]:
         """The number, or "auto"."""
@@ -164,11 +163,10 @@ class Workers(Kind["int | Literal['auto']"]):
         return number
 
 
-@dataclass(frozen=True)
 class Seconds(Kind[float]):
     """A length of time, not negative, kept in seconds. A bare number is seconds; text may end in ms, s, m or h."""
 
-    metavar: str = "SECONDS"
+    metavar = "SECONDS"
 
     def parse(self, raw: object) -> float:
         """The time in seconds."""
@@ -188,11 +186,8 @@ class Seconds(Kind[float]):
         return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
 
 
-@dataclass(frozen=True)
 class Switch(Kind[bool]):
     """On or off."""
-
-    metavar: str = ""
 
     def parse(self, raw: object) -> bool:
         """True or False."""
@@ -209,17 +204,13 @@ class Switch(Kind[bool]):
         return "true" if value else "false"
 
 
-@dataclass(frozen=True)
 class Choice(Kind[T]):
     """One of a few words, in any case. `synonyms` maps other servers' words to ours."""
 
-    choices: Sequence[T]
-    synonyms: Mapping[str, T] = field(default_factory=dict)
-
-    @property
-    def metavar(self) -> str:
-        """The words, as a help text shows them."""
-        return "|".join(map(str, self.choices))
+    def __init__(self, choices: Sequence[T], synonyms: Mapping[str, T] | None = None) -> None:
+        super().__init__("|".join(map(str, choices)))
+        self.choices = choices
+        self.synonyms = synonyms or {}
 
     def parse(self, raw: object) -> T:
         """The word chosen."""
@@ -231,11 +222,10 @@ class Choice(Kind[T]):
         raise ValueError(f"{raw!r} is not one of {', '.join(map(str, self.choices))}")
 
 
-@dataclass(frozen=True)
 class TextList(Kind[tuple[str, ...]]):
     """Several texts: one text is split at commas, the items of a list are taken as they are."""
 
-    metavar: str = "TEXT"
+    metavar = "TEXT"
 
     def parse(self, raw: object) -> tuple[str, ...]:
         """The texts, without blanks around them and without empty ones."""
@@ -249,14 +239,15 @@ class TextList(Kind[tuple[str, ...]]):
         return ",".join(value) or NOTHING
 
 
-@dataclass(frozen=True)
 class Networks(TextList):
     """IP addresses and CIDR networks, or "*" for all."""
 
-    metavar: str = "ADDRESSES"
+    metavar = "ADDRESSES"
 
     def parse(self, raw: object) -> tuple[str, ...]:
         """The addresses and networks as text, each known to be valid."""
+        import ipaddress
+
         items = super().parse(raw)
         for item in items:
             if item != "*":
@@ -265,11 +256,10 @@ class Networks(TextList):
         return items
 
 
-@dataclass(frozen=True)
 class Umask(Kind[int | None]):
     """A file mode mask: octal text, or a number (which TOML and Python write as 0o027)."""
 
-    metavar: str = "OCTAL"
+    metavar = "OCTAL"
 
     def parse(self, raw: object) -> int | None:
         """The mask, None if the text is empty."""

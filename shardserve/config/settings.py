@@ -166,6 +166,15 @@ class Config:
         names=Names(aliases=("--http-parser",), gunicorn=("http_parser",)),
     )
 
+    preload: bool = option(
+        False,
+        "Import the application once, in a process of its own that workers are forked from: they share its memory. A "
+        "reload takes new code all the same. Not for applications that start threads, or use the event loop, when "
+        "imported.",
+        kind=Switch(),
+        group=WORKERS,
+        names=Names(aliases=("--preload-app",), gunicorn=("preload_app",)),
+    )
     max_requests: int = option(
         0,
         "Requests after which a worker is replaced, ready first; 0 never.",

@@ -7,9 +7,7 @@ the winners are parsed. What an option is, and what its values mean, is said in 
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -191,6 +189,8 @@ def _settings(path: Path, named: str) -> Mapping[str, object] | None:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{named}: cannot be read: {error.strerror}; check the path given to --config") from None
+    import tomllib
+
     try:
         content = tomllib.loads(data.decode())
     except tomllib.TOMLDecodeError as error:  # its text ends in "(at line 3, column 7)"
@@ -210,6 +210,8 @@ def _settings(path: Path, named: str) -> Mapping[str, object] | None:
 
 def _nearest(name: str, spell: Callable[[Option], str]) -> str:
     """Advice for somebody who used `name`: the option most likely meant, spelt as the source at hand spells it."""
+    import difflib
+
     known = _BY_NAME | _FOREIGN
     near = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1)
     return f"did you mean {spell(known[near[0]])}?" if near else "`shardserve --help` lists all"

@@ -286,7 +286,9 @@ def _missing_attribute(label: str, owner: object, names: tuple[str, ...]) -> str
 
 def _modules_in(folders: list[str]) -> set[str]:
     # A folder without __init__.py can be imported too, and pkgutil does not list it.
-    bare = {file.parent.name for folder in folders for file in Path(folder).glob("*/*.py")}
+    bare: set[str] = set()
+    with contextlib.suppress(OSError):  # one that the configured user may not read
+        bare = {file.parent.name for folder in folders for file in Path(folder).glob("*/*.py")}
     return {name for name in bare if name.isidentifier()}.union(m.name for m in pkgutil.iter_modules(folders))
 
 

@@ -53,6 +53,7 @@ class Board:
         lines = max(shards, 1) * self.LINES_PER_SHARD
         self._memory = mmap.mmap(-1, lines * _LINE * 8)
         self._words = memoryview(self._memory).cast("Q")
+        self._claimed: dict[int, memoryview] = {}
 
     def claim(self, shard: int, generation: int) -> memoryview:
         """Give a new worker of `shard` a free line, wiped and marked BOOTING. The supervisor calls it before it forks.
@@ -61,14 +62,23 @@ class Board:
         is `box(line)`. Raises RuntimeError when all lines of the shard are in use.
         """
         for index in range(shard * self.LINES_PER_SHARD, (shard + 1) * self.LINES_PER_SHARD):
-            line = self._words[index * _LINE : (index + 1) * _LINE]
+            line = self.line(index)
             if line[Word.STATE] == WorkerState.GONE:
                 for word in range(_LINE):
                     line[word] = 0
                 line[Word.GENERATION] = generation
                 line[Word.STATE] = WorkerState.BOOTING
+                self._claimed[index] = line
                 return line
         raise RuntimeError(f"shard {shard} has {self.LINES_PER_SHARD} workers alive")
+
+    def number(self, line: memoryview) -> int:
+        """Which line this is, of those that `claim` has given out: to name it to a process that shares the memory."""
+        return next(index for index, claimed in self._claimed.items() if claimed is line)
+
+    def line(self, number: int) -> memoryview:
+        """The line of this number."""
+        return self._words[number * _LINE : (number + 1) * _LINE]
 
     def release(self, line: memoryview) -> None:
         """Free the line of a worker that has been reaped; its other words stay readable until it is claimed again."""

@@ -30,11 +30,14 @@ _ABORT_GRACE = 1.0  # and then its threads' stacks
 
 
 class Child:
-    """One worker process. Times are of `time.monotonic()`; `deadline` is when it will be killed, or None."""
+    """One worker process. Times are of `time.monotonic()`; `deadline` is when it will be killed, or None.
+
+    One that a template is to fork (templates.py) has no process yet: `pid` is 0, `pidfd` -1.
+    """
 
     def __init__(self, pid: int, channel: Channel, place: Place, boot_timeout: float) -> None:
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+        self.pidfd = os.pidfd_open(pid) if pid else -1
         self.channel = channel
         self.place = place
         self.shard = place.shard
@@ -47,8 +50,27 @@ class Child:
         self._to_abort = False  # at the deadline, before it is killed
         self.failure: dict[str, Any] | None = None  # what it said when it could not start
 
+    @property
+    def name(self) -> str:
+        """What to call it in the log."""
+        return f"worker {self.pid}" if self.pid else "a worker"
+
+    def has_process(self, pid: int) -> None:
+        """A template has forked it. Raises OSError if `pid` is no process, or not a child of this one's."""
+        pidfd = os.pidfd_open(pid)
+        try:
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except OSError:
+            os.close(pidfd)
+            raise
+        self.pid, self.pidfd = pid, pidfd
+        if self.killed:
+            self.kill(self.killed)
+
     def command(self, command: Command, deadline: float | None = None) -> None:
         """Tell the worker to leave; it will be killed at `deadline`."""
+        if not self.pid:
+            self.kill("it had no process yet when it was told to leave")
         self.channel.send({"command": command})
         self.state = WorkerState.DRAINING
         if deadline is not None:
@@ -58,7 +80,8 @@ class Child:
         """End the process now."""
         self.killed = self.killed or why
         self.deadline = None
-        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        if self.pid:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def abort(self, why: str) -> None:
         """End a process that does not move: it shows its tasks if it still runs Python, its stacks in any case.
@@ -95,6 +118,9 @@ class Child:
 
     def reap(self) -> str:
         """Collect the process, whose pidfd is readable; return how it ended, in words ("" for exit code 0)."""
+        if not self.pid:
+            self.close()
+            return ""
         result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         self.close()
         if result is None or (result.si_code == os.CLD_EXITED and result.si_status == 0):
@@ -106,7 +132,8 @@ class Child:
     def close(self) -> None:
         """Close this process's descriptors of the worker."""
         self.channel.close()
-        os.close(self.pidfd)
+        if self.pid:
+            os.close(self.pidfd)
 
 
 def _is_stopped(pid: int) -> bool:
@@ -119,8 +146,17 @@ def _is_stopped(pid: int) -> bool:
 
 def fork_worker(config: Config, place: Place, leave_behind: Callable[[], None]) -> Child:
     """Fork a worker for `place`. `leave_behind` runs in the child and closes what is the supervisor's alone."""
-    ours, theirs = Channel.pair()
     parent = os.getpid()
+    pid, channel = fork_process(lambda channel: run_worker(config, place, channel, parent), leave_behind)
+    return Child(pid, channel, place, config.boot_timeout)
+
+
+def fork_process(run: Callable[[Channel], int], leave_behind: Callable[[], None]) -> tuple[int, Channel]:
+    """Fork a process that `run`s with one end of a channel and exits with what that returns.
+
+    Returns its pid and the other end. Raises OSError.
+    """
+    ours, theirs = Channel.pair()
     # A signal between the fork and the child's own handlers would be written to the supervisor's queue.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -132,7 +168,7 @@ def fork_worker(config: Config, place: Place, leave_behind: Callable[[], None]) 
                 ours.close()
                 leave_behind()
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                code = run_worker(config, place, theirs, parent)
+                code = run(theirs)
             except BaseException:  # the last frame of the process: whatever comes here ends it, and is shown
                 traceback.print_exc()
             finally:
@@ -143,4 +179,4 @@ def fork_worker(config: Config, place: Place, leave_behind: Callable[[], None]) 
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
-    return Child(pid, ours, place, config.boot_timeout)
+    return pid, ours

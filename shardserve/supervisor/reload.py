@@ -70,6 +70,11 @@ class Reloads:
         """Whether a reload is going on."""
         return self._next is not None
 
+    @property
+    def generations(self) -> set[int]:
+        """Those of which workers may be started."""
+        return {self.generation, self._latest} if self.under_way else {self.generation}
+
     def for_shard(self, shard: Shard) -> tuple[Config, int]:
         """Configuration and generation of the next worker of a shard."""
         if self._next is not None and self._is_turn_of(shard):

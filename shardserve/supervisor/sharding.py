@@ -10,7 +10,7 @@ from shardserve.net.inbox import Inbox
 from shardserve.net.listener import bind_all, close_all
 from shardserve.net.loads import CAPACITY
 from shardserve.net.steering import choose_steering
-from shardserve.worker.place import Place, Siblings
+from shardserve.worker.place import Place, Shared, Siblings
 
 if TYPE_CHECKING:
     import socket
@@ -90,6 +90,11 @@ class Sharding:
         others = self._dropped if generation >= self._rebound_for else self._added
         listeners = [group.listener(shard) for group in self.groups if group not in others]
         return Place(shard, generation, listeners, self.board.claim(shard, generation), access, siblings)
+
+    @property
+    def shared(self) -> Shared:
+        """What stands in shared memory."""
+        return Shared(self.board, self.steering.loads)
 
     def sockets(self, shard: int) -> list[socket.socket]:
         """What a sibling needs to stand in for a shard: its inbox to take from, then its listeners."""

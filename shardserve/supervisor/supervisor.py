@@ -24,6 +24,7 @@ from shardserve.supervisor.reload import Reloads
 from shardserve.supervisor.scaling import Scaling
 from shardserve.supervisor.shard import Shard
 from shardserve.supervisor.stopping import Stopping
+from shardserve.supervisor.templates import Templates
 from shardserve.supervisor.watch import Watch
 from shardserve.supervisor.watcher import fork_watcher
 from shardserve.worker.process import remove_pidfile, write_pidfile
@@ -65,6 +66,7 @@ class Supervisor:
         self._signals = signals
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
+        self._templates = Templates(sharding.shared, self._selector, lambda: self._leave_behind(None), self._on_born)
         self._untried = set(range(count))  # shards whose first worker has neither become ready nor failed
         self._serving = False  # some worker has become ready
         self._stopping = Stopping(sharding, self.shards)
@@ -89,7 +91,10 @@ class Supervisor:
                 if self._selector.get_map().get(key.fd) is key:  # not closed by a handler before this one
                     key.data()
             self._check_deadlines()
-            if self._orphaned:
+            while ended := self._templates.ended():
+                for child in ended:
+                    self._on_exit(child)
+            if self._orphaned and not self._templates.forking:
                 self._reap_orphans()
         return EXIT_OK
 
@@ -98,6 +103,7 @@ class Supervisor:
         if self._watcher:
             os.kill(self._watcher, signal.SIGKILL)
             os.waitpid(self._watcher, 0)
+        self._templates.close()
         self.sharding.close()
         if self._serving:
             remove_pidfile(self._pidfile)
@@ -119,7 +125,7 @@ class Supervisor:
                 else:
                     self._reloads.scale_by(1 if verb == "more" else -1)
             elif verb == "reap":
-                self._orphaned = os.getpid() == 1
+                self._orphaned = os.getpid() == 1 or self._templates.adopts
             elif verb == "ignore":
                 log.debug("a signal that has no meaning here was ignored")
             elif verb == "quit":
@@ -209,7 +215,7 @@ class Supervisor:
         if self._reloads.failed_to_boot(shard, child, error):
             return
         if self._serving:
-            self._reloads.log_failure(f"shard {shard.index}: worker {child.pid} did not start", error)
+            self._reloads.log_failure(f"shard {shard.index}: {child.name} did not start", error)
         else:
             self._failure = self._failure or error  # run() raises it if no shard becomes ready
         if shard.current is None and shard.incoming is None:
@@ -229,14 +235,23 @@ class Supervisor:
         config, generation = self._reloads.for_shard(shard)
         place = self.sharding.place(shard.index, generation, self._access.open(config))
         try:
-            child = shard.incoming = fork_worker(config, place, lambda: self._leave_behind(place))
+            if config.preload:
+                child = self._templates.start_worker(config, place)
+            else:
+                child = fork_worker(config, place, lambda: self._leave_behind(place))
         except OSError as error:  # no process, memory or descriptor left on the machine or in the container
             self.sharding.board.release(place.board)
             log.error("shard %d: cannot start a worker: %s; trying again", shard.index, error.strerror)
             shard.retry_at = time.monotonic() + _FORK_AGAIN
             return
-        self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_exit(child))
+        shard.incoming = child
         self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_message(child))
+        if child.pid:
+            self._on_born(child)
+
+    def _on_born(self, child: Child) -> None:
+        """A worker has its process: see when that ends."""
+        self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_exit(child))
 
     def _make_room(self, shard: Shard) -> None:
         """Have the shard's worker leave while siblings serve for it; its replacement starts when it has left."""
@@ -249,6 +264,7 @@ class Supervisor:
         """In a forked process: close everything but what is for the worker of this place."""
         self._selector.close()
         self._signals.close()
+        self._templates.leave()
         for child in self._children():
             child.close()
         self.sharding.leave_to(place)
@@ -305,6 +321,7 @@ class Supervisor:
     def _time_left(self) -> float | None:
         """Seconds until the nearest deadline, or None."""
         times = [child.deadline for child in self._children() if child.deadline is not None]
+        times += self._templates.deadlines
         times += [shard.retry_at for shard in self._waiting() if shard.retry_at is not None]
         if self._stopping.stage == "delay":
             times.append(self._stopping.next_at)
@@ -324,6 +341,7 @@ class Supervisor:
                     child.kill(f"not ready within the boot timeout of {self._reloads.config.boot_timeout:g} s")
                 else:
                     child.expire()
+        self._templates.tend(() if self._stopping.stage else self._reloads.generations)
         for shard in self._waiting():
             if shard.retry_at is not None and shard.retry_at <= now:
                 self._replace(shard)
@@ -342,21 +360,25 @@ class Supervisor:
     def _unregister(self, child: Child) -> None:
         registered = self._selector.get_map()
         for descriptor in (child.pidfd, child.channel.fileno()):
-            if descriptor in registered:
+            if descriptor >= 0 and descriptor in registered:
                 self._selector.unregister(descriptor)
 
     def _reap_orphans(self) -> None:
-        """As process 1 of a container: collect processes that lost their parent. Ours are collected by their pidfd."""
+        """As process 1 of a container, or with templates: collect processes that lost their parent.
+
+        Ours are collected by their pidfd.
+        """
         self._orphaned = False
-        ours = {child.pid for child in self._children()}
+        ours = {child.pid for child in self._children()} | self._templates.pids | {self._watcher}
         with suppress(ChildProcessError):  # there are no children at all
             while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in ours:
                 os.waitpid(ended.si_pid, 0)
+            self._orphaned = ended is not None and ended.si_pid != self._watcher  # once ours has been: those behind it
 
 
 def _failure_of(child: Child, how: str) -> AppError:
     said: dict[str, Any] = child.failure or {}
     if not said:
-        return AppError(f"worker {child.pid} died while it started ({how or 'exit code 0'})")
+        return AppError(f"{child.name} died while it started ({how or 'exit code 0'})")
     kind = AppNotFound if said["exit_code"] == EXIT_APP_NOT_FOUND else AppError
     return kind(said["failed"], said["trace"])

@@ -1,4 +1,4 @@
-"""The channel between the supervisor and one worker: a socket pair of its own, one JSON message a packet.
+"""The channel between the supervisor and one worker, or template: a socket pair of its own, one JSON message a packet.
 
 Either side sees the other's end as end of file: a worker learns so that its supervisor is gone.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _MESSAGE_MAX = 65536  # octets; a longer traceback is cut before it is sent
-_DESCRIPTORS_MAX = 250  # with one message; the kernel's own limit is 253
+DESCRIPTORS_MAX = 250  # with one message; the kernel's own limit is 253
 
 # Supervisor to worker.
 #   drain: a replacement accepts on the same listeners; stop accepting, answer what has been accepted, leave
@@ -35,10 +35,15 @@ _DESCRIPTORS_MAX = 250  # with one message; the kernel's own limit is 253
 #   inherit: answer what is queued on these, whose address the service gives up, and close them
 #   meet:    there is one shard more, with this inbox to put into
 #   log:     write the access log to this one
+#   place:   the first message to a worker that a template forks: where it stands (place.py)
 # Worker to supervisor.
 #   ready, failed: how its start went
 #   retire:        it has a reason to be replaced
 #   streaming:     it drains, and nobody waits for an answer to begin: the next shard's turn may come
+# Between the supervisor and a template (template.py):
+#   fork:          a worker, whose end of its channel comes with it
+#   ready, failed: how its import went
+#   forked:        the worker asked for, by its process id, or the error
 Command = Literal["drain", "stop", "quit"]
 
 
@@ -77,16 +82,26 @@ class Channel:
         messages: list[dict[str, Any]] = []
         while True:
             try:
-                data, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_MAX, _DESCRIPTORS_MAX)
+                message = self.take()
             except BlockingIOError:
                 return messages
-            except OSError:
-                data = b""
-            if not data:
+            if message is None:
                 return messages or None
-            message = json.loads(data)
-            message["descriptors"] = descriptors
             messages.append(message)
+
+    def take(self) -> dict[str, Any] | None:
+        """The next message, as in `receive`. Raises BlockingIOError if none waits."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_MAX, DESCRIPTORS_MAX)
+        except BlockingIOError:
+            raise
+        except OSError:
+            data = b""
+        if not data:
+            return None
+        message: dict[str, Any] = json.loads(data)
+        message["descriptors"] = descriptors
+        return message
 
     def close(self) -> None:
         """Close this end."""

@@ -29,7 +29,8 @@ class Forks:
     thread forks (os.register_at_fork).
     """
 
-    def __init__(self, place: Place, channel: Channel) -> None:
+    def __init__(self, place: Place | None, channel: Channel) -> None:
+        """`place` is None for a template, which has nothing but its channel."""
         self.worker: Worker | None = None
         self._place = place
         self._channel = channel
@@ -49,12 +50,12 @@ class Forks:
 
     def _descriptors(self) -> Iterator[int]:
         yield self._channel.fileno()
-        if self.worker is None:
+        if self.worker is not None:
+            yield from self.worker.listening.descriptors()
+        elif self._place is not None:
             yield from (listener.socket.fileno() for listener in self._place.listeners)
             if (siblings := self._place.siblings) is not None:
                 yield from (end.fileno() for end in (siblings.reading, *siblings.writing))
-        else:
-            yield from self.worker.listening.descriptors()
 
     def _strip(self) -> None:
         if not self._is_child:  # in a child's child the numbers may mean something else by now

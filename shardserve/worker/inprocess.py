@@ -35,6 +35,8 @@ def serve_here(config: Config, app: Any = None) -> int:
     """
     reserve_standard_descriptors()
     set_up_logging(config.log_level)
+    if config.preload:
+        log.info("--preload is for workers: without any, the application is imported in this process")
     raise_open_file_limit()
     # Before --chdir moves us: a relative path means the directory the command was given in.
     pidfile = str(Path(config.pidfile).absolute()) if config.pidfile else None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shardserve.config.settings import Config
+    from shardserve.gateway.loader import LoadedApp
     from shardserve.worker.place import Place
 
 # Signals that may reach a whole process group. A worker is commanded over its channel instead, so that Ctrl-C or a
@@ -38,26 +39,22 @@ _OPEN_FILES_MAX = 1 << 20
 _SUPERVISOR_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
 
 
-def run_worker(config: Config, place: Place, channel: Channel, parent: int) -> int:
-    """Be a worker process, just forked by the process `parent`; returns its exit code.
+def run_worker(config: Config, place: Place, channel: Channel, parent: int, loaded: LoadedApp | None = None) -> int:
+    """Be a worker process, whose parent is the process `parent`; returns its exit code.
 
-    What went wrong at boot is also said on the channel.
+    What went wrong at boot is also said on the channel. `loaded` is the application where a template has imported it,
+    without the privileges, and has forked this process.
     """
-    for number in (*_GROUP_SIGNALS, *_SUPERVISOR_SIGNALS):
-        # A function, not SIG_IGN: that would be inherited by what the application starts.
-        signal.signal(number, _ignore)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    if sys.stderr is not None:  # closed when the process began
-        faulthandler.enable()  # a crash in C, and the SIGABRT of a hang, leave the stacks of all threads in the log
+    take_signals()
     try:
-        drop_privileges(config)
+        if loaded is None:
+            drop_privileges(config)
         die_with(parent)
         loop = new_loop(config.loop)
         forks = Forks(place, channel)
         asyncio.set_event_loop(loop)  # for applications that ask for the loop while they are imported
-        loaded = load(config)
-        for number in _GROUP_SIGNALS:  # again: the application may have taken them over
-            signal.signal(number, _ignore)
+        loaded = loaded or load(config)
+        ignore_group_signals()  # again: the application may have taken them over
         show_tasks_on_signal(loop)
         worker = Worker(config, place, loaded, loop, channel.send)
         forks.worker = worker
@@ -69,6 +66,23 @@ def run_worker(config: Config, place: Place, channel: Channel, parent: int) -> i
         channel.send(failure(str(error), trace, error.exit_code))
         return error.exit_code
     return EXIT_OK
+
+
+def take_signals() -> None:
+    """Set the handlers of a process that the supervisor commands over a channel, be it a worker or a template."""
+    ignore_group_signals()
+    for number in _SUPERVISOR_SIGNALS:
+        signal.signal(number, _ignore)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if sys.stderr is not None:  # closed when the process began
+        faulthandler.enable()  # a crash in C, and the SIGABRT of a hang, leave the stacks of all threads in the log
+
+
+def ignore_group_signals() -> None:
+    """Have the signals that may reach the whole process group do nothing."""
+    for number in _GROUP_SIGNALS:
+        # A function, not SIG_IGN: that would be inherited by what the application starts.
+        signal.signal(number, _ignore)
 
 
 def drop_privileges(config: Config) -> None:

@@ -59,3 +59,13 @@ def test_a_released_line_stays_readable() -> None:
 
 def test_a_board_without_shards_has_room_for_the_calling_process() -> None:
     assert Board(0).claim(0, 1)[Word.STATE] == WorkerState.BOOTING
+
+
+def test_a_line_can_be_named_to_a_process_that_shares_the_memory() -> None:
+    board = Board(2)
+    lines = [board.claim(shard, 1) for shard in (1, 0, 1)]
+    numbers = [board.number(line) for line in lines]
+    assert len(set(numbers)) == 3
+    for number, line in zip(numbers, lines, strict=True):
+        board.line(number)[Word.REQUESTS] = number + 1
+        assert line[Word.REQUESTS] == number + 1
