@@ -223,5 +223,5 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
     for library in LIBRARIES:
         found = installed_version(library)
         running_on.append(f"{library} {found}" if found else f"no {library}")
-    click.echo(f"shardserve {__version__} (X.join(running_on)})")
+    click.echo(f"shardserve {__version__} ({describe()}; {', '.join(running_on)})")
     ctx.exit()

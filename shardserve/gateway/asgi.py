@@ -295,7 +295,7 @@ class AsgiExchange(AsgiExtensions):
 
 
 class Sending:
-    """A call of `send` that is to be awaited; as with a coroutine nothing happens before. Only for the compiled form."""
+    """A call of `send`, to be awaited; as with a coroutine nothing happens before. For the compiled form only."""
 
     __slots__ = ("_exchange", "_message", "_waiting")
 

@@ -6,7 +6,6 @@ sending (so that a reset does not eat the answer), `cut` when time is up.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +13,8 @@ from shardserve.http.exchange import Wire
 from shardserve.net.closing import end_stream
 
 if TYPE_CHECKING:
+    import asyncio
+
     from shardserve.http.exchange import Give
     from shardserve.http.service import Service
 

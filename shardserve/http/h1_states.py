@@ -1,4 +1,4 @@
-"""Where an HTTP/1 connection stands, in numbers: a file of its own, so that compiled files can have them as C numbers."""
+"""Where an HTTP/1 connection stands, in numbers. A file of its own: so compiled files can have them as C numbers."""
 
 from __future__ import annotations
 

@@ -110,10 +110,11 @@ class H1Writing(Connection):
         framing = self._choose_framing(request, length, status, body, more)
         if close or service.closing or (self._state != READ and not more and self._unread_is_large()):
             self._keep = False
+        connection = b""
         if not self._keep:
             connection = _CLOSE_LINE
-        else:
-            connection = _KEEP_LINE if request.version == "1.0" else b""
+        elif request.version == "1.0":
+            connection = _KEEP_LINE
         date = b"" if dated else service.date
         if self._framing == BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.

@@ -53,9 +53,7 @@ def with_length(headers: Iterable[tuple[bytes, bytes]], length: int | None) -> l
     return fields
 
 
-def encode_fields(
-    first_line: bytes, headers: Iterable[tuple[bytes, bytes]]
-) -> tuple[bytes, int | None, bool, bool]:
+def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None, bool, bool]:
     """Check and encode a head up to its last field, without the CRLF behind it.
 
     Returns its octets, to be joined with what the wire adds, and what the application said about fields that the wire
@@ -65,9 +63,8 @@ def encode_fields(
     parts = [first_line]
     length: int | None = None
     close = dated = False
-    for name, value in headers:
-        if type(value) is not bytes:
-            value = _as_octets(value)
+    for name, given in headers:
+        value = given if type(given) is bytes else _as_octets(given)
         # RFC 9110 section 5.5. (Octets as numbers: CPython's `bytes in bytes` raises and drops a TypeError first.)
         if _CR in value or _LF in value or _NUL in value:
             raise ValueError(f"the value of response header {name!r} holds CR, LF or NUL")

@@ -57,7 +57,7 @@ class BlackBox:
         return slot
 
     def _note(self, slot: int, method: bytes, path: bytes, now: int) -> None:
-        """Write an entry. Compiled, octet by octet, which costs a quarter; in Python that would be ten times as much."""
+        """Write an entry. Octet by octet where that is compiled: a quarter of the instructions."""
         if not COMPILED:
             _write_slot(self._words, slot * _SLOT_SIZE, method, path, now)
             return

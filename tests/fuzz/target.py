@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from support.corpus import SMALL, Limits, Outcome, Recorder
-from support.wire import PARSERS, Driver, cut
+from support.wire import EVERY_PARSER, Driver, cut
 
 from shardserve.http.h1_states import HEAD
 
@@ -23,7 +23,7 @@ class Target:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._recorder = Recorder()
-        self._wires = {name: Driver.asgi(self._recorder.asgi, name, limits=limits) for name in PARSERS}
+        self._wires = {name: Driver.asgi(self._recorder.asgi, name, limits=limits) for name in EVERY_PARSER}
 
     def close(self) -> None:
         """End the services."""
@@ -67,7 +67,7 @@ class Target:
         """Run octets in all ways; `seed` says where they are cut."""
         ways = [[octets], cut(octets, seed, 1 + seed % 20)] if len(octets) > 1 else [[octets]]
         first = None
-        for parser in PARSERS:
+        for parser in EVERY_PARSER:
             for pieces in ways:
                 again = self.outcome(parser, pieces, ended)
                 first = first or again

@@ -25,7 +25,8 @@ from shardserve.gateway.websocket import websocket_opener
 from shardserve.gateway.wsgi_inline import InlineGateway
 from shardserve.gateway.wsgi_pool import PoolGateway
 from shardserve.http.h1 import H1Connection
-from shardserve.http.parsers import make_parser
+from shardserve.http.parsers import Parser, make_parser
+from shardserve.http.parsers.builtin_parser import BuiltinParser
 from shardserve.http.service import Service, Timeouts
 from shardserve.http.websocket import WebSocketSettings
 from shardserve.net.board import Board
@@ -38,10 +39,19 @@ if TYPE_CHECKING:
     from shardserve.http.request import Limits
 
 PARSERS = ("builtin", "httptools", "h11")
+# The first with the scanner of ordinary heads, which a pure build does not use, and without it.
+EVERY_PARSER = (*PARSERS, "scanner", "splitter")
 PATIENCE = 10.0  # seconds after which something that must happen has not
 
 PEER = ("127.0.0.1", 50123)
 SERVER = ("127.0.0.1", 8000)
+
+
+def parser_called(name: str) -> Parser:
+    """A parser of EVERY_PARSER."""
+    if name in ("scanner", "splitter"):
+        return BuiltinParser(scanning=name == "scanner")
+    return make_parser(name)
 
 
 class Clock:
@@ -314,7 +324,7 @@ class Driver:
         self.gateway = make_gateway(self.loop)
         self.board = Board(1).claim(0, 1)
         self.service = Service(
-            self.loop, make_parser(parser), self.gateway.open, self.board, limits, timeouts, lifetime=lifetime
+            self.loop, parser_called(parser), self.gateway.open, self.board, limits, timeouts, lifetime=lifetime
         )
         self._peer, self._server = peer, server
         self.transport = self.connect()

@@ -22,8 +22,10 @@ class Parser(Protocol):
     """Turns one request head into its fields."""
 
     name: str
-    # Reads a head that is an ordinary one; false leaves it to the rules of request.py and `parse`.
-    scan: Scan | None
+
+    @property
+    def scan(self) -> Scan | None:
+        """Reads a head that is an ordinary one; false leaves it to the rules of request.py and `parse`."""
 
     def parse(self, lines: list[bytes], request: Request) -> None:
         """Put the fields of a head into the request, in order.

@@ -3,20 +3,24 @@ from shardserve.http.request cimport Request
 
 ctypedef const unsigned char* Octets
 
-cdef bytes _LINE_END, _HOST, _CONN, _CLENGTH, _FOR, _PROTO, _TE, _EXPECT
-cdef bytes _LOWER, _TARGET, _VALUE
+cdef bytes _LINE_END, _LOWER, _TARGET, _VALUE, _FIRST_OF_SPECIAL
 cdef dict METHODS, CONNECTIONS
 cdef set KNOWN_HOSTS
 cdef int _COLON, _CR, _LF, _SPACE, _TAB, _SLASH, _QUESTION, _NAME_MAX
-cdef int _FIRST_C, _FIRST_E, _FIRST_H, _FIRST_T, _FIRST_X
 
 cdef class Scanner:
     cdef bytearray _name
+    cdef bytes _host, _connection, _declared
+    cdef bint _forwarded
 
-    @cython.locals(
-        octets=Octets, lower=Octets, in_target=Octets, in_value=Octets, name_octets="unsigned char*",
-        size=Py_ssize_t, at=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, length=int, octet=int, first=int,
-        path=bytes, query=bytes, name=bytes, value=bytes, host=bytes, connection=bytes, declared=bytes, method=str,
-        headers=list, forwarded=bint, keep_alive=bint,
-    )
+    @cython.locals(at=Py_ssize_t)
     cpdef bint scan(self, bytes head, Request request, limits) except? True
+    @cython.locals(octets=Octets, in_target=Octets, at=Py_ssize_t, start=Py_ssize_t, method=str)
+    cdef Py_ssize_t _read_line(self, bytes head, Request request) except -2
+    @cython.locals(
+        octets=Octets, lower=Octets, in_value=Octets, name_octets="unsigned char*", start=Py_ssize_t, end=Py_ssize_t,
+        length=int, octet=int, name=bytes, value=bytes, headers=list,
+    )
+    cdef bint _read_fields(self, bytes head, Py_ssize_t at, Request request) except? True
+    @cython.locals(again=bint)
+    cdef bint _note(self, bytes name, bytes value) except? True

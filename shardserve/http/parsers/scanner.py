@@ -1,8 +1,8 @@
 """Ordinary heads in one pass over their octets: compiled, several times as fast as splitting them into lines.
 
 It decides nothing: a head that it takes is one that request.py and any parser would take, with the same result, and all
-others, refused or only rare ones, are left to them. `tests/unit/test_scanner.py` holds it to that. In plain Python, where
-each octet costs as much as a whole split, it is not used.
+others, refused or only rare ones, are left to them. `tests/unit/test_scanner.py` holds it to that. In plain Python an
+octet costs as much as a whole split: there it is not used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from shardserve.http.request_line import METHODS, TARGET_OCTETS
 if TYPE_CHECKING:
     from shardserve.http.request import Limits, Request
 
-_TOKEN = b"!#$%&'*+-.^`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # "_" is for request.py to judge
+_TOKEN = (
+    b"!#$%&'*+-.^`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # "_" is for request.py to judge
+)
 # Tables of 256 octets. Of a field name: what it becomes, 0 for one that ends it.
 _LOWER = bytes(octet if octet in _TOKEN else 0 for octet in range(256)).lower()
 # Of a target and of a value: 1 for one that belongs to it.
@@ -24,16 +26,7 @@ _VALUE = bytes(int(octet == 0x09 or 0x20 <= octet < 0x7F or octet >= 0x80) for o
 _NAME_MAX = 64  # octets; longer names are not ordinary
 _LINE_END = b" HTTP/1.1\r\n"
 _COLON, _CR, _LF, _SPACE, _TAB, _SLASH, _QUESTION = b":\r\n \t/?"
-_CLENGTH, _CONN, _HOST, _EXPECT, _TE, _FOR, _PROTO = (
-    b"content-length",
-    b"connection",
-    b"host",
-    b"expect",
-    b"transfer-encoding",
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-)
-_FIRST_C, _FIRST_E, _FIRST_H, _FIRST_T, _FIRST_X = b"cehtx"
+_FIRST_OF_SPECIAL = bytes(int(octet in b"cehtx") for octet in range(256))  # of the names that `_note` knows
 
 
 # The compiled form of this file is what makes it worth its while.
@@ -41,55 +34,84 @@ COMPILED = not __file__.endswith((".py", ".pyc"))
 
 
 class Scanner:
-    """One per worker."""
+    """One per worker. No index leaves a head: each loop stops at a CR or LF, and there are two of each at its end."""
 
-    __slots__ = ("_name",)
+    __slots__ = ("_connection", "_declared", "_forwarded", "_host", "_name")
 
     def __init__(self) -> None:
         self._name = bytearray(_NAME_MAX)  # the name that is being read
+        self._host: bytes | None = None
+        self._connection: bytes | None = None
+        self._declared: bytes | None = None  # Content-Length
+        self._forwarded = False
 
     def scan(self, head: bytes, request: Request, limits: Limits) -> bool:
         """Read a whole head, up to and with its empty line, into the request, if it is an ordinary one; else false.
 
-        Ordinary is: a method of METHODS, a target that is a path, HTTP/1.1, fields with tokens for names and no underscore
-        in them, a host that is known, a body, if any, of declared length, nothing that is expected, nothing over a limit.
+        Ordinary is: a method of METHODS, a target that is a path, HTTP/1.1, names that are tokens without underscores,
+        a host that is known, a body, if any, of declared length, nothing that is expected, nothing over a limit.
         """
-        octets, lower, in_target, in_value, name_octets = head, _LOWER, _TARGET, _VALUE, self._name
-        size = len(head)
-        if size > limits.least:
+        if len(head) > limits.least:
             return False
-        # No index runs over the end: each loop stops at a CR or LF, and there are two of each at the end of a head.
+        at = self._read_line(head, request)
+        if at < 0 or not self._read_fields(head, at, request):
+            return False
+        if len(request.headers) > limits.fields or self._host not in KNOWN_HOSTS:
+            return False
+        request.keep_alive = True
+        if self._connection is not None:
+            said = CONNECTIONS.get(self._connection)
+            if said is None:
+                return False
+            request.keep_alive = not said[0]
+        request.length = 0
+        if self._declared is not None:
+            if not self._declared.isdigit() or len(self._declared) > 18:
+                return False
+            request.length = int(self._declared)
+            if request.length > limits.body > 0:
+                return False
+        request.forwarded = self._forwarded
+        request.expect_continue = request.ambiguous = request.upgrade = False
+        return True
+
+    def _read_line(self, head: bytes, request: Request) -> int:
+        """The request line; returns where the first field begins, -1 if it is not ordinary."""
+        octets, in_target = head, _TARGET
         at = 0
         while octets[at] > _SPACE:
             at += 1
         method = METHODS.get(octets[:at])
         start = at + 1
         if method is None or octets[at] != _SPACE or octets[start] != _SLASH:
-            return False
+            return -1
         at = start
         while in_target[octets[at]]:
             at += 1
-        path = octets[start:at]
-        query = b""
+        request.path = octets[start:at]
+        request.query = b""
         if octets[at] == _QUESTION:
             start = at + 1
             at = start
             while in_target[octets[at]] or octets[at] == _QUESTION:
                 at += 1
-            query = octets[start:at]
-        if at + 11 > size or octets[at : at + 11] != _LINE_END:
-            return False
-        at += 11
+            request.query = octets[start:at]
+        if at + 11 > len(head) or octets[at : at + 11] != _LINE_END:
+            return -1
+        request.method = method
+        request.version = "1.1"
+        return at + 11
+
+    def _read_fields(self, head: bytes, at: int, request: Request) -> bool:
+        """The fields from there to the end; false if one is not ordinary."""
+        octets, lower, in_value, name_octets = head, _LOWER, _VALUE, self._name
         headers: list[tuple[bytes, bytes]] = []
-        host = connection = declared = None
-        forwarded = False
+        self._host = self._connection = self._declared = None
+        self._forwarded = False
         while octets[at] != _CR:
             length = 0
             octet = lower[octets[at]]
-            first = octet
-            while octet:
-                if length == _NAME_MAX:
-                    return False
+            while octet and length < _NAME_MAX:
                 name_octets[length] = octet
                 length += 1
                 at += 1
@@ -110,50 +132,22 @@ class Scanner:
             while end > start and (octets[end - 1] == _SPACE or octets[end - 1] == _TAB):
                 end -= 1
             value = octets[start:end]
-            if first == _FIRST_H:
-                if length == 4 and name == _HOST:
-                    if host is not None:
-                        return False
-                    host = value
-            elif first == _FIRST_C:
-                if length == 10 and name == _CONN:
-                    if connection is not None:
-                        return False
-                    connection = value
-                elif length == 14 and name == _CLENGTH:
-                    if declared is not None:
-                        return False
-                    declared = value
-            elif first == _FIRST_X:
-                if (length == 15 and name == _FOR) or (length == 17 and name == _PROTO):
-                    forwarded = True
-            elif (first == _FIRST_T and length == 17 and name == _TE) or (
-                first == _FIRST_E and length == 6 and name == _EXPECT
-            ):
+            if _FIRST_OF_SPECIAL[name_octets[0]] and not self._note(name, value):
                 return False
             headers.append((name, value))
-        if octets[at + 1] != _LF or at + 2 != size or len(headers) > limits.fields or host not in KNOWN_HOSTS:
-            return False
-        keep_alive = True
-        if connection is not None:
-            said = CONNECTIONS.get(connection)
-            if said is None:
-                return False
-            keep_alive = not said[0]
-        body = 0
-        if declared is not None:
-            if not declared.isdigit() or len(declared) > 18:
-                return False
-            body = int(declared)
-            if body > limits.body > 0:
-                return False
-        request.method = method
-        request.path = path
-        request.query = query
-        request.version = "1.1"
         request.headers = headers
-        request.length = body
-        request.keep_alive = keep_alive
-        request.forwarded = forwarded
-        request.expect_continue = request.ambiguous = request.upgrade = False
-        return True
+        return octets[at + 1] == _LF and at + 2 == len(head)
+
+    def _note(self, name: bytes, value: bytes) -> bool:
+        """Keep a field in mind that may mean something to us; false if that is not ordinary."""
+        if name == b"host":
+            again, self._host = self._host is not None, value
+        elif name == b"connection":
+            again, self._connection = self._connection is not None, value
+        elif name == b"content-length":
+            again, self._declared = self._declared is not None, value
+        elif name in (b"x-forwarded-for", b"x-forwarded-proto"):
+            again, self._forwarded = False, True
+        else:
+            again = name in (b"expect", b"transfer-encoding")
+        return not again
