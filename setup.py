@@ -80,7 +80,8 @@ def extensions() -> list[Extension]:
             [name.replace(".", "/") + ".py"],
             depends=["setup.py", *types],
             optional=not REQUIRED,
-            extra_compile_args=["-g1"],  # as much debug information as line numbers need
+            # As much debug information as line numbers need; no warnings about C that nobody wrote.
+            extra_compile_args=["-g1", "-w"],
         )
         for name in LISTED["COMPILED"]
     ]

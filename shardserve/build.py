@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMPILED = (
+    "shardserve.http.access",
     "shardserve.http.chunked",
     "shardserve.http.grammar",
+    "shardserve.http.line_writer",
 )
 PURE = "SHARDSERVE_PURE"  # the variable: 1 = compile nothing (when installed), import nothing compiled (when run)
 REQUIRE = "SHARDSERVE_COMPILED"  # 1 = an installation fails where a module cannot be compiled
