@@ -3,6 +3,9 @@ VENV   ?= .venv
 TESTS  ?= tests
 FUZZ_SECONDS ?= 3600
 RUN    := $(VENV)/bin
+# What tests run on: with SHARDSERVE_PURE=1 nothing needs compiling.
+BUILT  := $(VENV)/$(if $(filter-out 0,$(SHARDSERVE_PURE)),.tests,.compiled)
+INSTALL ?= -e '.[dev,test]'
 SOURCES := setup.py shardserve/build.py $(wildcard shardserve/*/*.py shardserve/*/*.pxd shardserve/*/*/*.py shardserve/*/*/*.pxd)
 
 .PHONY: serve test suite compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat
@@ -15,7 +18,7 @@ serve: $(VENV)/.installed            ## run the server on the bundled demo
 test: suite                          ## every test; what cannot run here skips with its reason
 	$(RUN)/python -m pytest -q -n 2 tests/sharding
 
-suite: $(VENV)/.compiled                ## the same without the matrix of tests/sharding
+suite: $(BUILT)                ## the same without the matrix of tests/sharding
 	$(RUN)/python -m pytest -q -n 6 --ignore tests/sharding $(TESTS)
 
 sharding: $(VENV)/.compiled             ## the matrix of tests/sharding in full, with its tables (docs/sharding.md)
@@ -23,11 +26,11 @@ sharding: $(VENV)/.compiled             ## the matrix of tests/sharding in full,
 
 fuzz: $(VENV)-fuzz/.installed        ## coverage-guided fuzzing of the request path for FUZZ_SECONDS (docs/testing.md)
 	@mkdir -p .fuzz
-	cd .fuzz && ../$(VENV)-fuzz/bin/python ../tests/fuzz/run_atheris.py -max_total_time=$(FUZZ_SECONDS)
+	cd .fuzz && SHARDSERVE_PURE=1 ../$(VENV)-fuzz/bin/python ../tests/fuzz/run_atheris.py -max_total_time=$(FUZZ_SECONDS)
 
 $(VENV)-fuzz/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-fuzz
-	$(VENV)-fuzz/bin/python -m pip install -q -e . atheris hypothesis
+	SHARDSERVE_PURE=1 $(VENV)-fuzz/bin/python -m pip install -q -e . atheris hypothesis
 	@touch $@
 
 autobahn: $(VENV)/.tests $(VENV)-autobahn/.installed  ## WebSocket against Autobahn|Testsuite (docs/websocket.md); AUTOBAHN=--all: all 517
@@ -74,12 +77,12 @@ $(VENV)/.installed: pyproject.toml $(SOURCES) | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.tests: pyproject.toml | $(VENV)/bin/python
-	SHARDSERVE_PURE=1 $(RUN)/python -m pip install -q -e '.[dev,test]'
+	SHARDSERVE_PURE=1 $(RUN)/python -m pip install -q $(INSTALL)
 	@touch $@
 
 # Compiled modules beside their sources; once they are older, tests refuse to run (tests/support/compiled.py).
 $(VENV)/.compiled: $(SOURCES) $(VENV)/.tests
-	$(RUN)/python setup.py -q build_ext --inplace
+	$(RUN)/python setup.py -q build_ext --inplace --parallel 2
 	@touch $@
 
 bench:                               ## compare with other servers, each in its own environment: benchmarks/README.md

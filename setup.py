@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,19 @@ DIRECTIVES = {
 class BuildExtensions(build_ext):
     """Translates each module to C when its turn comes, so that one that fails leaves the others alone."""
 
+    translating = threading.Lock()  # --parallel makes threads; Cython is not made for them, the C compilers run beside
+
     def build_extension(self, ext: Any) -> None:
         """Compile one module. Raises CompileError, which setuptools passes over where the extension is optional."""
         built = Path(self.get_ext_fullpath(ext.name))
         made_of = [Path(path) for path in (*ext.sources, *ext.depends)]
-        if not self.force and built.exists() and all(_changed(path) < _changed(built) for path in made_of):
-            return
+        if self.force or not built.exists() or any(_changed(path) >= _changed(built) for path in made_of):
+            beside = Path(self.get_ext_filename(ext.name))  # the source, where an editable installation has it
+            for old in (built, beside):
+                old.unlink(missing_ok=True)  # if this fails, what runs must not be of another source
+            self._compile(ext)
+
+    def _compile(self, ext: Any) -> None:
         try:
             from Cython.Build import cythonize
             from Cython.Compiler.Errors import CompileError as CythonError
@@ -43,14 +51,15 @@ class BuildExtensions(build_ext):
         plain = Extension(ext.name, list(ext.sources))
         try:
             # Line numbers of the Python source in the debug information: for py-spy, gdb, perf.
-            (made,) = cythonize(
-                [plain],
-                build_dir="build/cython",
-                compiler_directives=DIRECTIVES,
-                emit_linenums=True,
-                force=True,
-                quiet=True,
-            )
+            with self.translating:
+                (made,) = cythonize(
+                    [plain],
+                    build_dir="build/cython",
+                    compiler_directives=DIRECTIVES,
+                    emit_linenums=True,
+                    force=True,
+                    quiet=True,
+                )
         except CythonError as error:
             raise CompileError(f"Cython: {error}") from None
         ext.sources = made.sources
@@ -80,7 +89,8 @@ def extensions() -> list[Extension]:
             [name.replace(".", "/") + ".py"],
             depends=["setup.py", *types],
             optional=not REQUIRED,
-            extra_compile_args=["-O2", "-g1"],  # whatever CFLAGS says; debug information for line numbers
+            # -O2 whatever CFLAGS says; as much debug information as line numbers need; no warnings about C that nobody wrote.
+            extra_compile_args=["-O2", "-g1", "-w"],
         )
         for name in LISTED["COMPILED"]
     ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COMPILED = (
     "shardserve.net.blackbox",
+    "shardserve.http.access",
     "shardserve.http.chunked",
     "shardserve.http.connection",
     "shardserve.http.exchange",
@@ -38,6 +39,7 @@ COMPILED = (
     "shardserve.gateway.wsgi",
     "shardserve.gateway.wsgi_inline",
     "shardserve.worker.loop",
+    "shardserve.http.line_writer",
 )
 PURE = "SHARDSERVE_PURE"  # the variable: 1 = compile nothing (when installed), import nothing compiled (when run)
 REQUIRE = "SHARDSERVE_COMPILED"  # 1 = an installation fails where a module cannot be compiled

@@ -1,8 +1,8 @@
 """The access log: one line per request when its response has ended, in gunicorn's atoms.
 
-A format is taken apart once. What a line consists of stands in a row: a few columns that nearly every format has,
-fields of the request, texts that stay the same for a second, rare atoms; a C function picks from it what the format
-wants, in its order. So the usual line costs no call of a Python function beyond the log's own.
+A format is taken apart once, into a template of a line: pieces of text, of which those that stay the same for a second
+are filled in. A line is a copy of it with the others put in their places. So the usual line costs no call of a Python
+function beyond the log's own.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import binascii
 import os
 import re
 import time
-from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from shardserve.errors import ConfigError
 from shardserve.http.line_writer import LineWriter
@@ -21,16 +20,18 @@ from shardserve.logs import STDOUT, Sink
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from shardserve.http.connection import Connection
     from shardserve.http.request import Request
 
     Rare = Callable[[Request | None, float], object]  # of a request, None where no head could be read, and its seconds
 
+_Key = TypeVar("_Key", str, bytes)
+
 _ABSENT = "-"
 _USER = b"authorization"
-_COLUMNS = ("h", "r", "s", "B", "b")  # in the order in which AccessLog.__call__ puts them into a row
+COLUMNS = ("h", "r", "s", "B", "b")  # atoms that nearly every format has
 _FIELDS = {"u": _USER, "f": b"referer", "a": b"user-agent"}
 _RARE: dict[str, Rare] = {
     "m": lambda request, _: request.method if request is not None else _ABSENT,
@@ -52,14 +53,15 @@ _KNOWN_SIZE_MAX = 256
 
 
 class Format:
-    """A format, taken apart. `order` says which item of a row comes next; `fixed` may be said anew each second."""
+    """A format, taken apart: where in a line its atoms stand. The last piece is the end of the line."""
 
     def __init__(self, format_: str) -> None:
         """Raises ConfigError for an atom that is not known."""
-        self.fields: dict[bytes, int] = {}  # name -> which of the fields in a row
-        self.fixed: list[list[str | None]] = []  # pieces of one text each; None stands for the time
-        self.rare: list[Rare] = []
-        self._items: list[tuple[str, int]] = []  # part of the row, index in it
+        self.fields: dict[bytes, int] = {}  # name -> index of the piece, as below
+        self.rare: list[tuple[int, Rare]] = []
+        self.repeats: list[tuple[int, int]] = []  # pieces that are the same as an earlier one
+        self._columns: dict[str, int] = {}
+        self._pieces: list[list[str | None]] = []  # parts of each: fixed texts, None for the time; empty for an atom
         position = 0
         for found in _TOKEN.finditer(format_):
             self._add_fixed(format_[position : found.start()])
@@ -68,20 +70,22 @@ class Format:
                 self._add_fixed("%")
             else:
                 self._add_atom(found[1])
-        self._add_fixed(format_[position:] + "\n")
-        if len(self._items) == 1:
-            self._items.append(("fixed", len(self.fixed)))  # with a single index itemgetter would return no tuple
-            self.fixed.append([""])
-        starts = {"column": 0, "field": len(_COLUMNS)}
-        starts["fixed"] = starts["field"] + len(self.fields)
-        starts["rare"] = starts["fixed"] + len(self.fixed)
-        self.order = [starts[part] + index for part, index in self._items]
+        self._add_fixed(format_[position:])
+        self._pieces.append(["\n"])
+
+    def find(self, column: str) -> int:
+        """The place of one of COLUMNS; that of the end of the line, which is put in last, where it is not wanted."""
+        return self._columns.get(column, -1)
+
+    def template(self, moment: str) -> list[str]:
+        """The pieces of a line, with the time and what else is the same in all of them."""
+        return ["".join([moment if part is None else part for part in parts]) or _ABSENT for parts in self._pieces]
 
     def _add_atom(self, name: str) -> None:
-        if name in _COLUMNS:
-            self._items.append(("column", _COLUMNS.index(name)))
+        if name in COLUMNS:
+            self._add_once(self._columns, name)
         elif name in _FIELDS:
-            self._add_field(_FIELDS[name])
+            self._add_once(self.fields, _FIELDS[name])
         elif name in _RARE:
             self._add_rare(_RARE[name])
         elif name == "t":
@@ -90,30 +94,29 @@ class Format:
             self._add_fixed(_ABSENT if name == "l" else f"<{os.getpid()}>")
         elif name.startswith("{") and name.endswith("}i"):
             field = name[1:-2].lower().encode()
-            if field == _USER:  # that column tells the name only
+            if field == _USER:  # that place takes the name only
                 self._add_rare(lambda request, _: _decode(request.field(_USER)) if request is not None else _ABSENT)
             else:
-                self._add_field(field)
+                self._add_once(self.fields, field)
         else:
             raise ConfigError(f"--access-logformat: there is no atom %({name})s; there are {_ATOMS} and {{name}}i")
 
-    def _add_field(self, name: bytes) -> None:
-        self._items.append(("field", self.fields.setdefault(name, len(self.fields))))
+    def _add_once(self, places: dict[_Key, int], key: _Key) -> None:
+        here = len(self._pieces)
+        earlier = places.setdefault(key, here)
+        if earlier != here:
+            self.repeats.append((here, earlier))
+        self._pieces.append([])
 
     def _add_rare(self, atom: Rare) -> None:
-        self._items.append(("rare", len(self.rare)))
-        self.rare.append(atom)
+        self.rare.append((len(self._pieces), atom))
+        self._pieces.append([])
 
     def _add_fixed(self, text: str | None) -> None:
-        if self._items and self._items[-1][0] == "fixed":
-            self.fixed[-1].append(text)
+        if self._pieces and self._pieces[-1]:
+            self._pieces[-1].append(text)
         elif text != "":
-            self._items.append(("fixed", len(self.fixed)))
-            self.fixed.append([text])
-
-    def say_fixed(self, moment: str) -> list[str]:
-        """The fixed texts of a row, with the time put in."""
-        return ["".join([moment if piece is None else piece for piece in pieces]) for pieces in self.fixed]
+            self._pieces.append([text])
 
 
 class AccessLog:
@@ -123,13 +126,13 @@ class AccessLog:
         """Raises ConfigError for an atom that is not known."""
         self._clock = loop.time
         self._format = taken_apart = Format(format_)
-        self._pick: Callable[[list[str]], Iterable[str]] = itemgetter(*taken_apart.order)
+        self._host, self._line, self._status, self._sent, self._sent_or_dash = map(taken_apart.find, COLUMNS)
         self._fields = taken_apart.fields
         self._user = taken_apart.fields.get(_USER, -1)
-        self._no_fields = [_ABSENT] * len(taken_apart.fields)
         self._rare = taken_apart.rare
-        self._fixed: list[str] = []
-        self._said_until = 0.0  # a time since the epoch at which the fixed texts have to be said anew
+        self._repeats = taken_apart.repeats
+        self._template: list[str] = []
+        self._renew_at = 0.0  # a time since the epoch: when the template's ends
         self._known: dict[bytes, str] = {}
         self._writer = LineWriter(loop, sink)
         self.flush, self.write_to, self.finish = self._writer.flush, self._writer.write_to, self._writer.finish
@@ -137,54 +140,53 @@ class AccessLog:
     def __call__(self, connection: Connection, request: Request | None, status: int, sent: int, began: float) -> None:
         """Record a request that has ended now; `began` is a time of the loop, 0 where its head never was complete."""
         now = time.time()
-        if not self._said_until - 1.0 <= now < self._said_until:
-            self._say_fixed(now)
-        known = self._known
-        fields = self._no_fields
-        if request is None:
-            line = _ABSENT
-        else:
-            line = known.get(request.path) or self._learn(request.path)
-            if request.query:
-                line = f"{line}?{known.get(request.query) or self._learn(request.query)}"
-            line = f"{request.method} {line} HTTP/{request.version}"
-            for name, _ in request.headers:
-                if name in self._fields:
-                    fields = self._read_fields(request.headers)
-                    break
+        if not self._renew_at - 1.0 <= now < self._renew_at:
+            self._renew(now)
+        line = self._template.copy()
         client = connection.client
+        line[self._host] = client[0] if client else _ABSENT
         octets = str(sent)
-        row = [client[0] if client else _ABSENT, line, str(status), octets, octets if sent else _ABSENT]
-        row += fields
-        row += self._fixed
+        line[self._sent] = octets
+        line[self._sent_or_dash] = octets if sent else _ABSENT
+        line[self._status] = str(status)
+        if request is not None:
+            known = self._known
+            target = known.get(request.path) or self._learn(request.path)
+            if request.query:
+                target = f"{target}?{known.get(request.query) or self._learn(request.query)}"
+            line[self._line] = f"{request.method} {target} HTTP/{request.version}"
+            for name, value in request.headers:
+                if name in self._fields:
+                    self._put_field(line, name, value)
         if self._rare:
-            seconds = self._clock() - began if request is not None else 0.0
-            row += [escape(str(atom(request, seconds))) for atom in self._rare]
+            self._put_rare(line, request, self._clock() - began if request is not None else 0.0)
+        for place, earlier in self._repeats:
+            line[place] = line[earlier]
+        line[-1] = "\n"
         writer = self._writer
         pieces = writer.pieces
         if not pieces:
             writer.schedule()
-        pieces += self._pick(row)
+        pieces += line
         if len(pieces) > _PIECES_MAX:
             writer.flush()
 
-    def _say_fixed(self, now: float) -> None:
-        self._said_until = now // 1 + 1.0
-        self._fixed = self._format.say_fixed(time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(now)))
+    def _renew(self, now: float) -> None:
+        self._renew_at = now // 1 + 1.0
+        self._template = self._format.template(time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(now)))
 
-    def _read_fields(self, headers: list[tuple[bytes, bytes]]) -> list[str]:
-        fields = self._no_fields.copy()
-        wanted = self._fields
-        for name, value in headers:
-            if name in wanted:
-                index = wanted[name]
-                if fields[index] is not _ABSENT:
-                    continue  # the first of a name counts
-                if index == self._user:
-                    fields[index] = _user(value)  # never kept: it comes from a secret
-                else:
-                    fields[index] = self._known.get(value) or self._learn(value)
-        return fields
+    def _put_field(self, line: list[str], name: bytes, value: bytes) -> None:
+        place = self._fields[name]
+        if line[place] is not _ABSENT:
+            return  # the first of a name counts
+        if place == self._user:
+            line[place] = _user(value)  # never kept: it comes from a secret
+        else:
+            line[place] = self._known.get(value) or self._learn(value)
+
+    def _put_rare(self, line: list[str], request: Request | None, seconds: float) -> None:
+        for place, atom in self._rare:
+            line[place] = escape(str(atom(request, seconds)))
 
     def _learn(self, octets: bytes) -> str:
         text = escape(octets.decode("latin-1"))

@@ -219,7 +219,7 @@ def _outcome(pieces: list[bytes]) -> tuple[bytes, bool, bytes] | int:
         return error.status
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(_damaged(), st.lists(st.integers(1, 400), max_size=6))
 @example(b"5\r\nhello\r\n0\r\n\r\n", [1, 2, 3, 4, 8, 9])
 def test_how_a_body_is_cut_makes_no_difference(octets: bytes, places: list[int]) -> None:
