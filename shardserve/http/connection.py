@@ -24,6 +24,7 @@ class Connection(Wire, asyncio.Protocol):
     """The transport's protocol. `deadline` is a time of the service's clock at which `expire` is called, or NEVER.
 
     `answer_by` is when the response under way must be complete, else `expire_answer` is called (--request-timeout).
+    `copied`: it came from a worker whose children may hold copies of it.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Connection(Wire, asyncio.Protocol):
         "_waiting_since",
         "answer_by",
         "client",
+        "copied",
         "deadline",
         "lingering",
         "moved",
@@ -48,6 +50,7 @@ class Connection(Wire, asyncio.Protocol):
         self.paused: asyncio.Future[None] | None = None
         self.lingering = False
         self.moved = False
+        self.copied = False
         self.calls = 0
         self.answer_by = NEVER
         self._reading = True
@@ -112,7 +115,7 @@ class Connection(Wire, asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is buffered, then close."""
-        if self.service.forked and not self.lingering:
+        if self._is_copied() and not self.lingering:
             if self.transport.get_write_buffer_size() and self.transport.can_write_eof():
                 self.linger()  # its end has to wait for what is buffered
                 return
@@ -146,7 +149,7 @@ class Connection(Wire, asyncio.Protocol):
             return False
         if self._reading:
             transport.pause_reading()  # what comes from now on is the other's to read
-        if not give(transport.get_extra_info("socket").fileno(), octets, self.answer_by):
+        if not give(transport.get_extra_info("socket").fileno(), octets, self.answer_by, self.copied):
             if self._reading:
                 transport.resume_reading()
             return False
@@ -185,10 +188,14 @@ class Connection(Wire, asyncio.Protocol):
         raise NotImplementedError
 
     def cut(self) -> None:
-        """The worker's time is up."""
-        if self.service.forked:
+        """End it now, whatever is under way."""
+        if self._is_copied():
             end_stream(self.fileno())
         self.transport.abort()
+
+    def _is_copied(self) -> bool:
+        """Whether its stream has to be ended, since closing a descriptor may leave another one open."""
+        return self.copied or self.service.forked
 
     # A client that does not read
 
