@@ -85,14 +85,15 @@ def put(
 def take(reading: socket.socket) -> Packet | None:
     """The next packet that waits, or None.
 
-    Raises OSError (EMFILE), with the packet left where it is, if this process has no descriptor free for its
+    Raises OSError (EMFILE), with the packet left where it is, if this process has not two descriptors free for its
     connection; EOFError once the inbox has ended and is empty.
     """
     copy = -1
     try:
-        # Others may take from it as well, so the next packet may be another one than was looked at: both are wanted
-        # with their descriptors, and the copy is for when there is just the one free that the look has found.
         _, copy = _receive(reading, _HEADER.size, socket.MSG_PEEK)
+        if copy != -1:
+            # Others may take from it as well, so the next packet may be another one: it needs a descriptor beside this.
+            os.close(os.dup(copy))
         data, descriptor = _receive(reading, _PACKET_MAX)
     except (OSError, EOFError) as error:
         _close(copy)
@@ -100,6 +101,7 @@ def take(reading: socket.socket) -> Packet | None:
             return None
         raise
     kind, copied, answer_by, inode = _HEADER.unpack_from(data)
+    # Another thread may have been faster with the second one.
     if descriptor == -1 and copy != -1 and os.fstat(copy).st_ino == inode:
         descriptor, copy = copy, -1
     _close(copy)
@@ -113,6 +115,19 @@ def end(reading: socket.socket) -> None:
     Senders keep what they have then (`put` is False): else it would lie where nobody comes any more.
     """
     reading.shutdown(socket.SHUT_RD)
+
+
+def has_room(reading: socket.socket) -> bool:
+    """Whether a connection could be taken from it just now."""
+    first = -1
+    try:
+        first = os.dup(reading.fileno())
+        os.close(os.dup(first))
+    except OSError:
+        return False
+    finally:
+        _close(first)
+    return True
 
 
 def is_empty(reading: socket.socket) -> bool:

@@ -7,13 +7,12 @@ that waits. What is free and what waits stands in shared memory (net/loads.py).
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shardserve.http.h1 import H1Connection
 from shardserve.logs import log
-from shardserve.net.inbox import GIVEN, PUSHED, WANTED, Packet, end, put, take
+from shardserve.net.inbox import GIVEN, PUSHED, WANTED, Packet, end, has_room, put, take
 from shardserve.net.loads import Load
 from shardserve.worker.forks import has_children
 
@@ -151,10 +150,8 @@ class Handover:
 
     def _look_again(self) -> None:
         self._resume = None
-        try:
-            os.close(os.dup(self.writing[self._shard].fileno()))
-        except OSError as error:
-            self._pause(error)
+        if not all(map(has_room, self._reading.values())):
+            self._resume = self._service.loop.call_later(_PAUSE, self._look_again)
             return
         for reading in self._reading.values():
             self._service.loop.add_reader(reading.fileno(), self._take, reading)

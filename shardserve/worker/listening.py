@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shardserve.worker.place import Place
 
 
+_OPENED = 0.1  # seconds by which what has been accepted is among the service's connections
 HANDSHAKE = 0.5  # seconds a handshake that is under way at the end has to complete: the round trip of a far client
 
 
@@ -69,6 +70,7 @@ class Listening:
             self._own.remove(acceptor)
             acceptor.stop()
             acceptor.close()
+        self._service.loop.call_later(_OPENED, self._open_doors)
 
     def adopt(self, shard: int, sockets: Sequence[socket.socket]) -> None:
         """Stand in for a shard that has no worker now: `sockets` are its inbox and its listeners."""
@@ -120,9 +122,13 @@ class Listening:
         """The service ends: let nobody in any more; returns whether handshakes under way need a moment to complete."""
         shut = [acceptor.shut() for acceptor in self._acceptors()]
         if any(shut):
-            for connection in self._service.connections:  # one may have come in through a door that a sibling has shut
-                open_door(connection.transport.get_extra_info("socket"))
+            self._open_doors()
         return any(shut)
+
+    def _open_doors(self) -> None:
+        """One of the connections may have come in through a door that a sibling has shut."""
+        for connection in self._service.connections:
+            open_door(connection.transport.get_extra_info("socket"))
 
     async def end(self, *, replaced: bool) -> None:
         """Take no more connections; if not `replaced`, all that have come so far. Then every one is the service's."""

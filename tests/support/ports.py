@@ -14,10 +14,10 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def refuses(port: int) -> bool:
+def refuses(port: int, host: str = "127.0.0.1") -> bool:
     """Whether nobody listens on it; a listener whose door is shut ignores us for a moment instead."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=0.3).close()
+        socket.create_connection((host, port), timeout=0.3).close()
     except ConnectionRefusedError:
         return True
     except OSError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.proc import few_descriptors
 
-from shardserve.net.inbox import GIVEN, PUSHED, WANTED, Inbox, end, is_empty, put, take
+from shardserve.net.inbox import GIVEN, PUSHED, WANTED, Inbox, end, has_room, is_empty, put, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,12 +127,14 @@ def test_a_connection_waits_until_there_is_a_descriptor_for_it(
     inbox: Inbox, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     put(inbox.writing, GIVEN, b"kept", pair[1].fileno(), copied=True)
-    with few_descriptors(os.getpid()):
-        for _ in range(3):
+    for free in (0, 1):
+        with few_descriptors(os.getpid(), free):
+            assert not has_room(inbox.reading)
             with pytest.raises(OSError, match="Too many open files"):
                 take(inbox.reading)
-        assert not is_empty(inbox.reading)
-    with few_descriptors(os.getpid(), free=1):
+            assert not is_empty(inbox.reading)
+    with few_descriptors(os.getpid(), free=2):
+        assert has_room(inbox.reading)
         packet = take(inbox.reading)
     assert packet is not None
     assert (packet.octets, packet.copied) == (b"kept", True)
@@ -145,7 +147,7 @@ def test_a_connection_waits_until_there_is_a_descriptor_for_it(
 
 
 def test_two_that_take_from_one_inbox_lose_nothing(inbox: Inbox) -> None:
-    """A worker and the one that replaces it; each has just one descriptor to spare."""
+    """A worker and the one that replaces it; each has just the two descriptors that it takes."""
     pairs = [socket.socketpair() for _ in range(200)]
     for number, (_, theirs) in enumerate(pairs):
         assert put(inbox.writing, GIVEN, b"%d" % number, theirs.fileno())
@@ -154,7 +156,7 @@ def test_two_that_take_from_one_inbox_lose_nothing(inbox: Inbox) -> None:
     for _ in range(2):
         pid = os.fork()
         if pid == 0:
-            with few_descriptors(os.getpid(), free=1):
+            with few_descriptors(os.getpid(), free=2):
                 while (packet := take(inbox.reading)) is not None:
                     if packet.connection is not None:
                         packet.connection.sendall(packet.octets)
