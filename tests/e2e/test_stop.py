@@ -248,12 +248,12 @@ def test_a_second_signal_ends_the_drain_delay(serve: Serve, workers: str) -> Non
 
 def test_the_drain_delay_is_not_cut_short_by_a_worker_that_still_boots(site: Site) -> None:
     site.write("from probe import wsgi as app\n")
-    server = site.serve("app:app", "--workers", "1", "--drain-delay", "3", "--pythonpath", str(APPS))
+    server = site.serve("app:app", "--workers", "1", "--drain-delay", "2", "--pythonpath", str(APPS))
     site.write("print('booting', flush=True)\nimport time; time.sleep(0.6)\nfrom probe import wsgi as app\n")
     server.signal(signal.SIGHUP)
     server.wait_for("booting")
     server.signal(signal.SIGTERM)
-    end = time.monotonic() + 2  # it is told to leave when it has imported the application
+    end = time.monotonic() + 1.2  # it is told to leave when it has imported the application
     while time.monotonic() < end:
         assert server.get(timeout=0.9)
     assert server.exit_code() == 0
