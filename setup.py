@@ -89,7 +89,7 @@ def extensions() -> list[Extension]:
             [name.replace(".", "/") + ".py"],
             depends=["setup.py", *types],
             optional=not REQUIRED,
-            # -O2 whatever CFLAGS says; as much debug information as line numbers need; no warnings about C that nobody wrote.
+            # -O2 whatever CFLAGS says; debug information for line numbers; no warnings about C that nobody wrote.
             extra_compile_args=["-O2", "-g1", "-w"],
         )
         for name in LISTED["COMPILED"]

@@ -42,9 +42,9 @@ class Inside:
         """It has ended."""
         with self.lock:
             self.inside = False
-        note_one_free(self.service.load)
+        note_one_free(self.service.load, cut_off=self.service.cut_off)
 
     def say_free(self) -> None:
         """Write it again: a sibling that wanted to give us something may have written that we are busy."""
         if not self.inside and not self.service.draining:
-            note_one_free(self.service.load)
+            note_one_free(self.service.load, cut_off=self.service.cut_off)

@@ -47,6 +47,7 @@ class Turns(Generic[X]):
         """`wake` is told that something waits, and has it executed. `patience` is in seconds; 0 is for ever."""
         self.size = size
         self.patience = patience
+        self.cut_off = False  # other workers' requests cannot come here just now: to them no turn is free
         self._wake = wake
         self._calls = 0  # that are executed or wait
         self._waiting: OrderedDict[X, float] = OrderedDict()  # since when, where patience is limited
@@ -95,9 +96,8 @@ class Turns(Generic[X]):
 
     def look_for_work(self, service: Service) -> None:
         """Ask for a request that waits at another worker, if there is room for one here."""
-        free = self.size - self._calls
-        note_calls(service.load, free)
-        if free > 0 and service.ask_for_work is not None:
+        self._note(service)
+        if self._calls < self.size and not self.cut_off and service.ask_for_work is not None:
             service.ask_for_work()
 
     def give_waiting(self, give: Give, *, all_of_them: bool = False) -> None:
@@ -116,11 +116,15 @@ class Turns(Generic[X]):
     def _count(self, exchange: X, change: int) -> None:
         service = exchange.wire.service
         self._calls += change
-        note_calls(service.load, self.size - self._calls)
+        self._note(service)
         if change > 0:
             service.running.add(exchange)  # type: ignore[arg-type]  # a Turn is an exchange
         else:
             service.ended(exchange)  # type: ignore[arg-type]  # as above
+
+    def _note(self, service: Service) -> None:
+        free = self.size - self._calls
+        note_calls(service.load, min(free, 0) if self.cut_off else free)
 
     # Those whose patience ends
 

@@ -5,7 +5,7 @@ cdef class Connection(Wire):
     cdef public double deadline
     cdef public double answer_by
     cdef public bint lingering
-    cdef public bint shared
+    cdef public bint copied
     cdef public bint _reading
     cdef public Py_ssize_t _waiting_octets
     cdef public double _waiting_since

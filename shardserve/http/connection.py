@@ -26,6 +26,7 @@ class Connection(Wire):
 
     `deadline` is a time of the service's clock at which `expire` is called, or NEVER. `answer_by` is when the response
     under way must be complete, else `expire_answer` is called (--request-timeout).
+    `copied`: another process may hold a copy of the socket: a worker that gave it to us, or a child of one.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Connection(Wire):
         "_waiting_since",
         "answer_by",
         "client",
+        "copied",
         "deadline",
         "lingering",
         "moved",
@@ -41,7 +43,6 @@ class Connection(Wire):
         "scheme",
         "server",
         "service",
-        "shared",
         "transport",
     )
 
@@ -51,7 +52,7 @@ class Connection(Wire):
         self.paused: asyncio.Future[None] | None = None
         self.lingering = False
         self.moved = False
-        self.shared = False  # another worker, which gave it to us, may still hold a copy of the socket
+        self.copied = False
         self.calls = 0
         self.memo: object = None
         self.answer_by = NEVER
@@ -117,7 +118,7 @@ class Connection(Wire):
 
     def close(self) -> None:
         """Send what is buffered, then close."""
-        if (self.service.forked or self.shared) and not self.lingering:
+        if self._is_copied() and not self.lingering:
             if self.transport.get_write_buffer_size() and self.transport.can_write_eof():
                 self.linger()  # its end has to wait for what is buffered
                 return
@@ -151,7 +152,7 @@ class Connection(Wire):
             return False
         if self._reading:
             transport.pause_reading()  # what comes from now on is the other's to read
-        if not give(transport.get_extra_info("socket").fileno(), octets, self.answer_by):
+        if not give(transport.get_extra_info("socket").fileno(), octets, self.answer_by, self.copied):
             if self._reading:
                 transport.resume_reading()
             return False
@@ -202,10 +203,14 @@ class Connection(Wire):
         raise NotImplementedError
 
     def cut(self) -> None:
-        """The worker's time is up."""
-        if self.service.forked or self.shared:
+        """End it now, whatever is under way."""
+        if self._is_copied():
             end_stream(self.fileno())
         self.transport.abort()
+
+    def _is_copied(self) -> bool:
+        """Whether its stream has to be ended, since closing a descriptor may leave another one open."""
+        return self.copied or self.service.forked
 
     # A client that does not read
 

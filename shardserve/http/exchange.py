@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from shardserve.http.service import Service
 
     # Passes a connection on: its descriptor, the octets read from it, when the request in them must have been answered
-    # (infinity: whenever). False if it cannot.
-    Give = Callable[[int, bytes, float], bool]
+    # (infinity: whenever), whether other processes may hold copies of it. False if it cannot.
+    Give = Callable[[int, bytes, float, bool], bool]
 
 
 # Calls of an application for one connection that may go on at once. An application that works on after its responses

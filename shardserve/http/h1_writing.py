@@ -226,7 +226,7 @@ class H1Writing(Connection):
             self._exchange = None
             self._stop_file()
             if self._framing == BY_CLOSE:
-                self.transport.abort()  # a proper close is what would make it look whole
+                self.cut()  # a proper close is what would make it look whole
             else:
                 self._end()
 
@@ -274,7 +274,7 @@ class H1Writing(Connection):
             self._record()
         self._lose_exchange()
         if cut and self._framing == BY_CLOSE:
-            self.transport.abort()  # a proper close is what would make it look whole
+            self.cut()  # a proper close is what would make it look whole
         else:
             self._end()
 

@@ -9,6 +9,7 @@ cdef class Service:
     cdef public bint closing
     cdef public set connections
     cdef public object context
+    cdef public bint cut_off
     cdef public bytes date
     cdef public bint draining
     cdef public bint forked

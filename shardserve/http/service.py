@@ -60,6 +60,7 @@ class Service:
         "closing",
         "connections",
         "context",
+        "cut_off",
         "date",
         "draining",
         "forked",
@@ -106,6 +107,7 @@ class Service:
         self.give_on: Give | None = None  # to the worker that replaces this one: where connections go that are kept
         self.ask_for_work: Callable[[], None] | None = None  # of the workers where requests wait for a thread
         self.give_idle: Give | None = None  # to a worker that has a free thread, for a request that finds none here
+        self.cut_off = False  # no descriptor is free for what other workers would give to us
         self.takes_calls = False  # the shard's line says what is free for them
         self.limits = limits or Limits()
         # Those of a peer's requests: a proxy that is trusted may send fields that a client may not.

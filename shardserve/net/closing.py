@@ -50,5 +50,9 @@ def blank(descriptor: int, null: int) -> None:
 def end_stream(descriptor: int, how: int = socket.SHUT_WR) -> None:
     """End a connection's stream itself (shutdown(2)): closing a descriptor does not while a copy of it is open."""
     if descriptor >= 0:
-        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as copy:  # it is gone already
-            copy.shutdown(how)
+        with suppress(OSError):  # it is gone already
+            borrowed = socket.socket(fileno=descriptor)  # not a copy: there may be no descriptor left
+            try:
+                borrowed.shutdown(how)
+            finally:
+                borrowed.detach()

@@ -138,6 +138,15 @@ class LeastConnections:
             self._groups[address] = _Group(self._loads, self._capacity)
         self._groups[address].attach(sockets[: self._capacity])
 
+    def prepare(self, sockets: Sequence[socket.socket], count: int) -> None:
+        """Load what it takes to steer among `count` listeners where these are: `attach` then needs no descriptor.
+
+        Raises OSError, with nothing changed.
+        """
+        group = self._groups.get(sockets[0].getsockname())
+        if group is not None:
+            group.prepare(min(count, self._capacity))
+
     def close(self) -> None:
         """Close this process's descriptors. What is attached stays, and so does the memory while it is referred to."""
         for group in self._groups.values():
@@ -166,11 +175,15 @@ class _Group:
         if len(sockets) < 2:
             return  # to the kernel no group yet, and nothing to choose
         self._fill(sockets)
-        if self._program is None or len(sockets) != self._scanned:
-            program = bpf.load_reuseport_program(self._assemble(len(sockets)))
-            self._close_program()
-            self._program, self._scanned = program, len(sockets)
+        self.prepare(len(sockets))
+        assert self._program is not None  # there are at least two
         sockets[0].setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_EBPF, self._program)
+
+    def prepare(self, count: int) -> None:
+        if count > 1 and (self._program is None or count != self._scanned):
+            program = bpf.load_reuseport_program(self._assemble(count))
+            self._close_program()
+            self._program, self._scanned = program, count
 
     def close(self) -> None:
         self._close_program()

@@ -47,12 +47,33 @@ class ShardGroup:
     unlink: tuple[int, int] | None = None  # (device, inode) of a unix socket's path that is ours to remove
     asked: str = ""
 
-    def grow(self, shards: int, backlog: int) -> None:
-        """Listen with more sockets, until there are `shards` of them. Raises BindError, with those made kept."""
+    def prepare(self, shards: int) -> list[socket.socket]:
+        """Bind as many sockets as there are too few for `shards`; nobody connects to one before `join`.
+
+        So what takes descriptors is over before anybody could be lost. Raises BindError, with nothing left bound.
+        """
+        made: list[socket.socket] = []
         try:
-            _join(self.sockets, shards if self.sharded else 1, backlog)
+            while self.sharded and len(self.sockets) + len(made) < shards:
+                made.append(_bind_another(self.sockets[0]))
+        except OSError as error:
+            for sock in made:
+                sock.close()
+            raise _explain(self.address, error) from None
+        return made
+
+    def join(self, prepared: list[socket.socket], backlog: int) -> None:
+        """Listen with these as well. Raises BindError; then they are not among `sockets`, and to be closed."""
+        try:
+            for sock in prepared:
+                sock.listen(backlog)
         except OSError as error:
             raise _explain(self.address, error) from None
+        self.sockets.extend(prepared)
+
+    def inodes(self) -> list[int]:
+        """What tells its sockets from others, in whatever process (fstat(2))."""
+        return [os.fstat(sock.fileno()).st_ino for sock in self.sockets]
 
     def listener(self, shard: int) -> Listener:
         """The listener that the worker of `shard` (0-based) accepts from."""
@@ -169,9 +190,12 @@ def _bind_shards(family: int, sockaddr: tuple[object, ...], shards: int, backlog
     So exactly one of several servers started at once wins, and a stranger's SO_REUSEPORT listener is noticed instead of
     silently shared with (docs/decisions/0001).
     """
-    sockets = [_listen(family, sockaddr, backlog, joins=False)]
+    sockets = [_bind(family, sockaddr, joins=False)]
     try:
-        _join(sockets, shards, backlog)
+        sockets[0].listen(backlog)
+        while len(sockets) < shards:
+            sockets.append(_bind_another(sockets[0]))
+            sockets[-1].listen(backlog)
     except OSError:
         for sock in sockets:
             sock.close()
@@ -180,17 +204,14 @@ def _bind_shards(family: int, sockaddr: tuple[object, ...], shards: int, backlog
     return ShardGroup(Address("tcp", host=host, port=port), sockets, sharded)
 
 
-def _join(sockets: list[socket.socket], shards: int, backlog: int) -> None:
-    """Listen on the address of the first of `sockets` with more, until there are `shards`. Raises OSError."""
-    first = sockets[0]
-    if len(sockets) < shards:
-        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    while len(sockets) < shards:
-        sockets.append(_listen(first.family, first.getsockname(), backlog, joins=True))
+def _bind_another(first: socket.socket) -> socket.socket:
+    """Bind one more to the address of a listener. Raises OSError."""
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return _bind(first.family, first.getsockname(), joins=True)
 
 
-def _listen(family: int, sockaddr: tuple[object, ...], backlog: int, *, joins: bool) -> socket.socket:
-    """One listening TCP socket. Raises OSError, with nothing left open."""
+def _bind(family: int, sockaddr: tuple[object, ...], *, joins: bool) -> socket.socket:
+    """One bound TCP socket. Raises OSError, with nothing left open."""
     # With its protocol named: asyncio looks at it before it sets TCP_NODELAY on what is accepted from here.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -201,7 +222,6 @@ def _listen(family: int, sockaddr: tuple[object, ...], backlog: int, *, joins: b
         if joins:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(sockaddr)
-        sock.listen(backlog)
         sock.setblocking(False)
     except OSError:
         sock.close()

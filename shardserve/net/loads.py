@@ -119,9 +119,9 @@ def note_one_busy(line: memoryview) -> None:
     line[_BUSY] = BUSY_LOAD
 
 
-def note_one_free(line: memoryview) -> None:
-    """Write to a shard's line that it has made it."""
-    line[_FREE] = 1
+def note_one_free(line: memoryview, *, cut_off: bool = False) -> None:
+    """Write to a shard's line that it has made it; `cut_off`: for the calls of others it is not free all the same."""
+    line[_FREE] = not cut_off
     line[_BUSY] = 0
 
 

@@ -63,6 +63,11 @@ class Table:
         self._loads = loads
         self.works = bool(self._sockets)
 
+    def add(self, sock: socket.socket) -> None:
+        """There is one group more."""
+        self._sockets.append(sock)
+        self.works = True
+
     def aim(self, always: bool = False) -> None:
         """Aim at the shards that the loads ask for; `always` also if that changes nothing or was done just now."""
         aim = self._loads.aim
@@ -77,7 +82,8 @@ class Table:
         program = build_program(shards, aim[Aim.COUNT])
         try:
             for sock in self._sockets:
-                _attach(sock, program)
+                if sock.fileno() >= 0:  # else its address has been given up
+                    _attach(sock, program)
         except OSError as error:
             log.info("steering is off, the kernel's hash decides: %s", error.strerror)
             self.works = False
@@ -110,6 +116,12 @@ class Steering:
             for group in self._groups:
                 self._kernel.attach(group.sockets)
         self.refresh()
+
+    def prepare(self, count: int) -> None:
+        """There are to be `count` shards: do now what needs descriptors. Raises OSError, with nothing changed."""
+        if self._kernel is not None:
+            for group in self._groups:
+                self._kernel.prepare(group.sockets, count)
 
     def leave(self) -> None:
         """In a forked process: it reads and writes the loads, but has no business with maps and programs."""

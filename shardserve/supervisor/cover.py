@@ -6,6 +6,8 @@ worker is ready, or moves again.
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING
 
 from shardserve.logs import log
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from shardserve.supervisor.sharding import Sharding
 
 
+_AGAIN = 1.0  # seconds before another try where a sibling could not stand in
+
+
 class Cover:
     """Keeps every shard covered. `update` is called whenever a worker has come or gone."""
 
@@ -26,9 +31,11 @@ class Cover:
         self._sharding = sharding
         self._shards = shards
         self._adopters: dict[int, Child] = {}  # shard -> the sibling that accepts for it
+        self._again_at = math.inf  # when to look for another one, of `time.monotonic()`
 
     def update(self) -> None:
         """Steer and adopt as the shards stand now."""
+        self._again_at = math.inf
         serving = [shard for shard in self._shards if shard.moves]
         if not serving:
             return  # nobody to steer to: what comes waits in the queues
@@ -44,6 +51,16 @@ class Cover:
                 del self._adopters[shard.index]
             if adopter is None and not shard.moves:
                 self._adopt(shard, serving)
+
+    def refused(self, shard: int, child: Child) -> None:
+        """A sibling cannot stand in for a shard (it has no descriptors left): another one will, or it later."""
+        if self._adopters.get(shard) is child:
+            del self._adopters[shard]
+            self._again_at = time.monotonic() + _AGAIN
+
+    def is_due(self, now: float) -> bool:
+        """Whether a shard is still to be covered that a sibling has refused."""
+        return now >= self._again_at
 
     def renew(self) -> None:
         """The listeners have changed: who stands in for a shard gets those of now."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from shardserve.supervisor.shard import Shard
     from shardserve.supervisor.sharding import Sharding
 
+_SOCKETS_MAX = 200  # in one message
+
 
 class Reloads:
     """Which configuration and generation a shard's next worker gets, and whose turn it is.
@@ -96,7 +98,6 @@ class Reloads:
                 raise ConfigError("--workers 0 is for a start without a supervisor")
             if config.bind != self.config.bind:
                 self._sharding.rebind(config, self._latest + 1)
-                self._rebound()
         except ShardserveError as error:
             log.error("reload refused, generation %d goes on serving: %s", self.generation, error)
             return
@@ -142,9 +143,8 @@ class Reloads:
 
     def finish(self) -> None:
         """The reload (or the start) is over, well or not: what waited for that gets its turn."""
-        if self._next is not None and not self._proven and (over := self._sharding.settle(taken_over=False)):
-            self._rebound()
-            close_all(over)
+        if self._next is not None and not self._proven:
+            close_all(self._sharding.revoke())
         self._next = self._awaited = None
         self._to_do.clear()
         retiring, self._retiring = self._retiring, []
@@ -162,8 +162,10 @@ class Reloads:
     def became_ready(self, child: Child, replaced: Child | None) -> None:
         """A worker is ready; `replaced` is the one it took over from, which leaves now."""
         if self._next is not None and child.generation == self._latest:
-            self._proven = True
-            self.config, self.generation = self._next, self._latest
+            if not self._proven:
+                self._proven = True
+                self.config, self.generation = self._next, self._latest
+                self._share_listeners()
             if self._is_turn_of(self._shards[child.shard]):
                 self._awaited = replaced
                 if replaced is None:
@@ -211,17 +213,33 @@ class Reloads:
             log.error("%s: %s%s", what, error, "\n" + error.trace.rstrip() if error.trace else "")
         self._last_trace = error.trace
 
-    def _give_up_listeners(self) -> None:
-        """Addresses that are not asked for any more: what waits there is answered, then they are gone."""
-        worker = next((shard.current for shard in self._shards if shard.current is not None), None)
-        over = self._sharding.settle(taken_over=True)
-        if over:
+    def _share_listeners(self) -> None:
+        """The addresses that the reload adds will stay, so the workers before it serve them as well."""
+        added = self._sharding.confirm()
+        if added:
+            for shard in self._shards:
+                for child in shard.accepting():
+                    if child.generation < self._latest:
+                        message = {"command": "listen", "sharded": [group.sharded for group in added]}
+                        child.channel.send(message, [group.listener(shard.index).socket for group in added])
             self._rebound()
+
+    def _give_up_listeners(self) -> None:
+        """Addresses that are not asked for any more: what waits there is answered by one worker, then they are gone."""
+        over = self._sharding.discard(self.config.bind)
+        if not over:
+            return
+        self._rebound()
+        workers = [child for shard in self._shards for child in shard.accepting()]
+        heir = next((shard.current for shard in self._shards if shard.current is not None), None)
         for group in over:
             log.info("no longer listening on %s", group.address.url)
             group.remove_path()  # nobody finds a unix socket any more
-            if worker is not None:
-                worker.channel.send({"command": "inherit"}, group.sockets)
+            if heir is not None:
+                for first in range(0, len(group.sockets), _SOCKETS_MAX):
+                    heir.channel.send({"command": "inherit"}, group.sockets[first : first + _SOCKETS_MAX])
+            for worker in workers:
+                worker.channel.send({"command": "part", "inodes": group.inodes()})
         close_all(over)
 
     def _is_turn_of(self, shard: Shard) -> bool:

@@ -33,6 +33,10 @@ class Shard:
         """Whether the shard has a worker that accepts."""
         return self.current is not None and not self.stuck
 
+    def accepting(self) -> list[Child]:
+        """The workers that accept connections, or will."""
+        return [child for child in (self.current, self.incoming) if child is not None]
+
     def children(self) -> list[Child]:
         """Every worker process of the shard that is alive."""
         return [child for child in (self.current, self.incoming, *self.leaving) if child is not None]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from shardserve.errors import BindError
+from shardserve.logs import log
 from shardserve.net.board import Board
 from shardserve.net.inbox import Inbox
 from shardserve.net.listener import bind_all, close_all
-from shardserve.net.loads import CAPACITY
+from shardserve.net.loads import CAPACITY, EXCLUDED, Load
 from shardserve.net.steering import choose_steering
 from shardserve.worker.place import Place, Shared, Siblings
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Collection, Iterable
 
     from shardserve.config.settings import Config
     from shardserve.logs import Sink
@@ -28,15 +31,14 @@ class Sharding:
         self._owner = owner
         self.count = count
         self.groups = self._bind(config, config.bind)
-        self._added: list[ShardGroup] = []  # by a reload that goes on: not for the workers before it
-        self._dropped: list[ShardGroup] = []  # by a reload that goes on: not for its own workers
-        self._rebound_for = 0  # the generation of that reload
+        self._added: list[ShardGroup] = []  # by a reload none of whose workers is ready yet: for those only
+        self._added_for = 0  # the generation of that reload
         try:
             self.steering = choose_steering(config.steering, self.groups, count)
         except BaseException:
             close_all(self.groups)
             raise
-        self.inboxes = [Inbox() for _ in range(count)]
+        self.inboxes = [_make_inbox() for _ in range(count)]
         self.board = Board(max(count, CAPACITY))
 
     def _bind(self, config: Config, texts: tuple[str, ...]) -> list[ShardGroup]:
@@ -44,38 +46,91 @@ class Sharding:
         return bind_all(texts, self.count, config.backlog, self._owner, config.umask, sharded=sharded)
 
     def grow(self, backlog: int) -> Inbox:
-        """Make what one more shard needs; returns its inbox. Raises BindError."""
+        """Make what one more shard needs; returns its inbox. Raises BindError, with nothing changed."""
+        with ExitStack() as undo:
+            inbox = _make_inbox()
+            undo.callback(inbox.close)
+            prepared = []
+            for group in self.groups:
+                made = group.prepare(self.count + 1)
+                undo.callback(_close_sockets, made)
+                prepared.append((group, made))
+            self._prepare_steering()
+            undo.callback(self._shrink)
+            for group, made in prepared:
+                group.join(made, backlog)
+            if self.count < CAPACITY:
+                self.steering.loads.line(self.count)[Load.PENALTY] = EXCLUDED  # nobody accepts there yet
+            self._steer(self.count + 1)
+            undo.pop_all()
+        self.count += 1
+        self.inboxes.append(inbox)
+        return inbox
+
+    def _shrink(self) -> None:
+        """One more shard could not be made: back to as many as there are."""
         for group in self.groups:
-            group.grow(self.count + 1, backlog)
+            if group.sharded:
+                del group.sockets[self.count :]
+        with suppress(BindError):  # then its line excludes it
+            self._steer(self.count)
+
+    def _prepare_steering(self) -> None:
         try:
-            self.steering.regroup(self.groups, self.count + 1)
+            self.steering.prepare(self.count + 1)
         except OSError as error:
             raise BindError(f"the kernel does not steer to one more: {error.strerror}") from None
-        self.count += 1
-        self.inboxes.append(Inbox())
-        return self.inboxes[-1]
+
+    def _steer(self, count: int) -> None:
+        try:
+            self.steering.regroup(self.groups, count)
+        except OSError as error:
+            raise BindError(f"the kernel does not steer to these listeners: {error.strerror}") from None
+
+    # Other addresses. A reload listens on what is added before its first worker starts, and on what is not asked for
+    # any more until its last one serves: should one of them fail, each address still has all workers that serve.
 
     def rebind(self, config: Config, generation: int) -> None:
-        """Listen on what `config` asks for in addition: for workers from `generation` on, which is to take over.
+        """Listen on what `config` asks for in addition: for workers from `generation` on.
 
-        Workers before it keep what they have, so both sets are there until `settle`. Raises ConfigError or BindError,
-        with nothing changed.
+        Once one of them is ready, the others are to get it too (`confirm`); if none is, it is over (`revoke`). Raises
+        ConfigError or BindError, with nothing changed.
         """
         had = {group.asked for group in self.groups}
-        self._added = self._bind(config, tuple(text for text in config.bind if text not in had))
-        self._dropped = [group for group in self.groups if group.asked not in config.bind]
-        self._rebound_for = generation
-        self.groups += self._added
-        self.steering.regroup(self.groups, self.count)
+        added = self._bind(config, tuple(text for text in config.bind if text not in had))
+        self.groups += added
+        try:
+            self._steer(self.count)
+        except BindError:
+            self._remove(added)
+            close_all(added)
+            raise
+        self._added, self._added_for = added, generation
 
-    def settle(self, *, taken_over: bool) -> list[ShardGroup]:
-        """The generation has taken over, or has not started; returns the groups that are over with that, to close."""
-        over = self._dropped if taken_over else self._added
-        self._added, self._dropped = [], []
+    def confirm(self) -> list[ShardGroup]:
+        """What has been added is for all workers; returns it."""
+        added, self._added = self._added, []
+        return added
+
+    def revoke(self) -> list[ShardGroup]:
+        """What has been added is given up; returns it, to close."""
+        added = self.confirm()
+        self._remove(added)
+        return added
+
+    def discard(self, asked: Collection[str]) -> list[ShardGroup]:
+        """Part with the groups that are not asked for; returns them, to close."""
+        over = [group for group in self.groups if group.asked not in asked]
+        self._remove(over)
+        return over
+
+    def _remove(self, over: list[ShardGroup]) -> None:
         if over:
             self.groups[:] = [group for group in self.groups if group not in over]
-            self.steering.regroup(self.groups, self.count)
-        return over
+            try:
+                self._steer(self.count)
+            except BindError as error:
+                log.error("%s", error)
 
     def place(self, shard: int, generation: int, access: Sink | None) -> Place:
         """Where a new worker of a shard will stand."""
@@ -87,7 +142,7 @@ class Sharding:
                 self.inboxes[shard].reading,
                 [inbox.writing for inbox in self.inboxes],
             )
-        others = self._dropped if generation >= self._rebound_for else self._added
+        others = self._added if generation < self._added_for else []
         listeners = [group.listener(shard) for group in self.groups if group not in others]
         return Place(shard, generation, listeners, self.board.claim(shard, generation), access, siblings)
 
@@ -99,7 +154,8 @@ class Sharding:
     def sockets(self, shard: int) -> list[socket.socket]:
         """What a sibling needs to stand in for a shard: its inbox to take from, then its listeners."""
         inbox = self.inboxes[shard].reading
-        return [inbox, *(group.sockets[shard] for group in self.groups if group.sharded)]
+        groups = (group for group in self.groups if group.sharded and group not in self._added)
+        return [inbox, *(group.sockets[shard] for group in groups)]
 
     def leave_to(self, place: Place | None) -> None:
         """In a forked process: close everything that is not for the worker of this place (None: everything)."""
@@ -123,3 +179,15 @@ class Sharding:
         close_all(self.groups)
         for inbox in self.inboxes:
             inbox.close()
+
+
+def _make_inbox() -> Inbox:
+    try:
+        return Inbox()
+    except OSError as error:
+        raise BindError(f"cannot make a shard's inbox: {error.strerror}") from None
+
+
+def _close_sockets(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()

@@ -49,7 +49,7 @@ class Stopping:
             if child.state == WorkerState.READY:
                 child.channel.send({"command": "close"})
             elif child.state == WorkerState.BOOTING:
-                child.command("stop", now + _IMPORTING)
+                child.command("drain", now + _IMPORTING)  # not "stop": its shard is served on
 
     def stop(self, config: Config) -> None:
         """Stop gracefully now."""

@@ -145,6 +145,8 @@ class Supervisor:
                 child.failure = message
             elif self._stopping.stage:
                 pass  # what else it says is about its replacement
+            elif "refused" in message:
+                self._cover.refused(message["refused"], child)
             elif "streaming" in message:
                 self._reloads.left(child)
             elif "retire" in message:
@@ -349,7 +351,7 @@ class Supervisor:
     def _look_at_workers(self) -> None:
         self.sharding.steering.look_after()
         changed, hung = self._watch.look(self._reloads.config.timeout)
-        if changed:
+        if changed or self._cover.is_due(time.monotonic()):
             self._cover.update()
         for child, why in hung:
             if not child.killed:

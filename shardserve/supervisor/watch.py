@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 EVERY = 0.1  # seconds between looks
 _STUCK_AFTER = 0.3  # seconds that a queue may stand still
+_STUCK_FOR = 10.0  # seconds after which one whose loop runs is given its queue back at the latest
 _LATE = 0.3  # seconds between looks from which on it is the machine that stands still
 _SECOND = 1_000_000_000  # nanoseconds
 
@@ -39,7 +40,8 @@ class Watch:
         self._shards = shards
         self._hangs = Hangs()
         self._last_look = time.monotonic()
-        self._seen: dict[int, tuple[int, int, float]] = {}  # shard -> pid, connections accepted, since when no more
+        # Shard -> pid, connections accepted, since when no more, how often it has got stuck in that time.
+        self._seen: dict[int, tuple[int, int, float, int]] = {}
 
     @property
     def next_look(self) -> float:
@@ -79,16 +81,20 @@ class Watch:
 
     def _is_stuck(self, shard: Shard, child: Child, now: float) -> bool:
         board = child.place.board
-        pid, accepted, since = self._seen.get(shard.index, (0, 0, now))
+        pid, accepted, since, times = self._seen.get(shard.index, (0, 0, now, 0))
         full = self._sharding.steering.loads.line(shard.index)[Load.FULL] if shard.index < CAPACITY else 0
         if full or (pid, accepted) != (child.pid, board[Word.ACCEPTED]):  # full: it does not accept on purpose
-            self._seen[shard.index] = (child.pid, board[Word.ACCEPTED], now)
+            self._seen[shard.index] = (child.pid, board[Word.ACCEPTED], now, 0)
             return False
         if shard.stuck:
-            # A sibling may have emptied the queue: what tells is whether the loop has run since it got stuck.
-            return board[Word.HEARTBEAT] < (since + _STUCK_AFTER) * _SECOND
+            # A sibling may have emptied the queue: what tells is whether the loop has run since it got stuck. One that
+            # runs and accepts nothing all the same, for want of descriptors, is left to siblings for longer each time.
+            if board[Word.HEARTBEAT] < (since + min(_STUCK_AFTER * 2**times, _STUCK_FOR)) * _SECOND:
+                return True
+            self._seen[shard.index] = (pid, accepted, now, times + 1)
+            return False
         inbox, *listeners = self._sharding.sockets(shard.index)
         if is_empty(inbox) and not any(queue_length(listener) for listener in listeners):
-            self._seen[shard.index] = (pid, accepted, now)
+            self._seen[shard.index] = (pid, accepted, now, times)
             return False
         return now - since >= _STUCK_AFTER

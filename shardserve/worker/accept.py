@@ -206,7 +206,7 @@ class Acceptor:
         service.board[Word.ACCEPTED] += 1
         if self._own:
             service.count(taken=True)
-        if give(accepted.fileno(), b"", math.inf):
+        if give(accepted.fileno(), b"", math.inf, False):
             accepted.close()
         else:
             service.loop.call_soon_threadsafe(self._open_counted, accepted)

@@ -5,7 +5,9 @@ Either side sees the other's end as end of file: a worker learns so that its sup
 
 from __future__ import annotations
 
+import array
 import json
+import os
 import socket
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _MESSAGE_MAX = 65536  # octets; a longer traceback is cut before it is sent
 DESCRIPTORS_MAX = 250  # with one message; the kernel's own limit is 253
+_CONTROL_MAX = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
 
 # Supervisor to worker.
 #   drain: a replacement accepts on the same listeners; stop accepting, answer what has been accepted, leave
@@ -32,13 +35,16 @@ DESCRIPTORS_MAX = 250  # with one message; the kernel's own limit is 253
 # and, with descriptors:
 #   adopt:   accept for shard N as well, from its inbox and its listeners, until
 #   release: its own worker does
-#   inherit: answer what is queued on these, whose address the service gives up, and close them
+#   listen:  these are addresses that a reload adds; accept from them as from the other ones
+#   part:    close the listeners of these inodes, of addresses that the service gives up; then one worker is told to
+#   inherit: answer what is queued on these, with the door shut, and close them
 #   meet:    there is one shard more, with this inbox to put into
 #   log:     write the access log to this one
 #   place:   the first message to a worker that a template forks: where it stands (place.py)
 # Worker to supervisor.
 #   ready, failed: how its start went
 #   retire:        it has a reason to be replaced
+#   refused:       it cannot adopt that shard, for want of descriptors
 #   streaming:     it drains, and nobody waits for an answer to begin: the next shard's turn may come
 # Between the supervisor and a template (template.py):
 #   fork:          a worker, whose end of its channel comes with it
@@ -77,7 +83,8 @@ class Channel:
     def receive(self) -> list[dict[str, Any]] | None:
         """The messages that wait, or None once the other side is gone and all it said has been read.
 
-        Descriptors that came with a message stand in it under "descriptors"; they are the receiver's to close.
+        Descriptors that came with a message stand in it under "descriptors"; they are the receiver's to close. Where
+        this process has not as many free, it has "cut" instead, and none of them.
         """
         messages: list[dict[str, Any]] = []
         while True:
@@ -92,7 +99,7 @@ class Channel:
     def take(self) -> dict[str, Any] | None:
         """The next message, as in `receive`. Raises BlockingIOError if none waits."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_MAX, DESCRIPTORS_MAX)
+            data, control, flags, _ = self._socket.recvmsg(_MESSAGE_MAX, _CONTROL_MAX, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             raise
         except OSError:
@@ -100,7 +107,15 @@ class Channel:
         if not data:
             return None
         message: dict[str, Any] = json.loads(data)
-        message["descriptors"] = descriptors
+        descriptors = array.array("i")
+        for _, _, octets in control:
+            descriptors.frombytes(octets)
+        if flags & socket.MSG_CTRUNC:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            message["cut"] = True
+            del descriptors[:]
+        message["descriptors"] = list(descriptors)
         return message
 
     def close(self) -> None:

@@ -151,8 +151,8 @@ class Deputy:
             self._target = target
         return target is not None
 
-    def _pass(self, descriptor: int, octets: bytes, answer_by: float) -> bool:
-        return self._handover.push(self._target, descriptor, octets, answer_by)
+    def _pass(self, descriptor: int, octets: bytes, answer_by: float, copied: bool) -> bool:
+        return self._handover.push(self._target, descriptor, octets, answer_by, copied)
 
 
 def _poll(sources: dict[int, Connection | None]) -> select.poll:

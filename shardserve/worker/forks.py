@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Forks:
     """From its making on, a child that this process forks through Python loses what is the worker's alone.
 
-    `worker` is set once there is one. For processes that are workers: a hook cannot be taken back, and runs on whatever
-    thread forks (os.register_at_fork).
+    `worker` is set once there is one; `null` is a descriptor of /dev/null. For processes that are workers: a hook
+    cannot be taken back, and runs on whatever thread forks (os.register_at_fork).
     """
 
     def __init__(self, place: Place | None, channel: Channel) -> None:
@@ -34,7 +34,7 @@ class Forks:
         self.worker: Worker | None = None
         self._place = place
         self._channel = channel
-        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # now: a child may find no descriptor free
+        self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # now: a child may find no descriptor free
         self._is_child = False
         self._mask = threading.local()  # of signals, before the fork of a thread
         os.register_at_fork(before=self._hold, after_in_parent=self._note, after_in_child=self._strip)
@@ -65,7 +65,7 @@ class Forks:
 
     def _let_go(self) -> None:
         for descriptor in set(self._descriptors()):
-            blank(descriptor, self._null)
+            blank(descriptor, self.null)
         # The loop's wake-up pipe is shared: a signal to the child would be taken for one to the worker. And TERM has
         # to end the child, as multiprocessing's terminate() means it to.
         signal.set_wakeup_fd(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,12 +15,13 @@ from shardserve.worker.handover import Handover
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from shardserve.http.service import Service
     from shardserve.worker.place import Place
 
 
+_OPENED = 0.1  # seconds by which what has been accepted is among the service's connections
 HANDSHAKE = 0.5  # seconds a handshake that is under way at the end has to complete: the round trip of a far client
 
 
@@ -35,17 +37,40 @@ class Listening:
         self._own = [self._acceptor(listener) for listener in place.listeners]
         self._adopted: dict[int, list[Acceptor]] = {}  # of shards that have no worker now
         self._inherited: list[Acceptor] = []  # of addresses that are given up
-        self._over = False
+        self._started = self._over = False
         self.handover: Handover | None = None
         if (siblings := place.siblings) is not None:
             self.handover = Handover(service, self._opening, place.shard, siblings.loads, siblings.writing)
 
     def start(self) -> None:
         """Take connections from now on."""
+        self._started = True
         for acceptor in self._own:
             acceptor.start()
         if self.handover is not None and self._place.siblings is not None:
             self.handover.read(self._place.shard, self._place.siblings.reading)
+
+    def add(self, listeners: Sequence[Listener]) -> None:
+        """There are more listeners of our own: the service has come to listen on more addresses."""
+        if self._over:  # the replacement has them
+            for listener in listeners:
+                listener.socket.close()
+            return
+        for listener in listeners:
+            if listener.sharded and self._place.siblings is not None and self._place.siblings.table is not None:
+                self._place.siblings.table.add(listener.socket)
+            acceptor = self._acceptor(listener)
+            self._own.append(acceptor)
+            if self._started:
+                acceptor.start()
+
+    def part(self, inodes: Container[int]) -> None:
+        """The service gives addresses up: close our listeners of these inodes, of which a sibling takes care."""
+        for acceptor in [one for one in self._own if one.fileno() >= 0 and os.fstat(one.fileno()).st_ino in inodes]:
+            self._own.remove(acceptor)
+            acceptor.stop()
+            acceptor.close()
+        self._service.loop.call_later(_OPENED, self._open_doors)
 
     def adopt(self, shard: int, sockets: Sequence[socket.socket]) -> None:
         """Stand in for a shard that has no worker now: `sockets` are its inbox and its listeners."""
@@ -86,10 +111,10 @@ class Listening:
 
     def meet(self, shard: int, writing: socket.socket) -> None:
         """There is one shard more, with this end of its inbox to put into."""
-        if self.handover is None or shard != len(self.handover.writing):
+        if self.handover is None:
             writing.close()
         else:
-            self.handover.writing.append(writing)
+            self.handover.writing[shard] = writing
 
     def sharded(self) -> dict[int, Acceptor]:
         """Whoever accepts from a listener that no other worker accepts from, by its descriptor."""
@@ -107,23 +132,29 @@ class Listening:
         """The service ends: let nobody in any more; returns whether handshakes under way need a moment to complete."""
         shut = [acceptor.shut() for acceptor in self._acceptors()]
         if any(shut):
-            for connection in self._service.connections:  # one may have come in through a door that a sibling has shut
-                open_door(connection.transport.get_extra_info("socket"))
+            self._open_doors()
         return any(shut)
+
+    def _open_doors(self) -> None:
+        """One of the connections may have come in through a door that a sibling has shut."""
+        for connection in self._service.connections:
+            open_door(connection.transport.get_extra_info("socket"))
 
     async def end(self, *, replaced: bool) -> None:
         """Take no more connections; if not `replaced`, all that have come so far. Then every one is the service's."""
         self._over = True
-        acceptors = self._acceptors()
+        adopted = [one for adopted in self._adopted.values() for one in adopted]
         self._adopted.clear()
-        for acceptor in acceptors:
+        for acceptor in (*self._own, *adopted):
             acceptor.stop()
             if not replaced:
                 acceptor.empty(self._most)
             # If not replaced, this is the real end of the listener: the kernel refuses from here on. Else others hold
             # it, and a copy kept here would keep a socket open that nobody accepts from, should the service end now.
             acceptor.close()
-        self._inherited.clear()
+        if self._inherited and replaced:  # nobody else has these: as long as they would have been served
+            await asyncio.sleep(HANDSHAKE)
+        self._close_inherited()
         if self.handover is not None:
             if replaced:
                 self.handover.close()  # the replacement reads it
@@ -132,18 +163,19 @@ class Listening:
         await self._opening.done()
 
     async def take_late(self) -> bool:
-        """Whether a worker that did not know of our end has given us something to serve; takes it."""
+        """Whether something was still in the inbox, for which there was no descriptor before; takes it."""
         if self.handover is not None:
             self.handover.empty()
         await self._opening.done()
         return bool(self._service.connections)
 
-    def let_go(self) -> None:
-        """Part with all listeners, from a signal handler; what waited on them is answered here."""
-        null = os.open(os.devnull, os.O_RDWR)
+    def let_go(self, null: int) -> None:
+        """Part with all listeners, from a signal handler; what waited on them is answered here.
+
+        `null` is a descriptor of /dev/null.
+        """
         for acceptor in self._acceptors():
             acceptor.let_go(null)
-        os.close(null)
 
     def descriptors(self) -> Iterator[int]:
         """What a process that is forked from this one must not keep: listeners, inboxes, clients."""

@@ -12,12 +12,14 @@ import resource
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from shardserve.errors import EXIT_OK, AppError, ConfigError, ShardserveError
 from shardserve.gateway.loader import load
 from shardserve.logs import log
+from shardserve.net.listener import Listener
 from shardserve.worker.channel import Channel, failure
 from shardserve.worker.forks import Forks
 from shardserve.worker.loop import new_loop
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from shardserve.config.settings import Config
     from shardserve.gateway.loader import LoadedApp
+    from shardserve.worker.listening import Listening
     from shardserve.worker.place import Place
 
 # Signals that may reach a whole process group. A worker is commanded over its channel instead, so that Ctrl-C or a
@@ -59,7 +62,7 @@ def run_worker(config: Config, place: Place, channel: Channel, parent: int, load
         worker = Worker(config, place, loaded, loop, channel.send)
         forks.worker = worker
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            let_go = worker.listening.let_go
+            let_go = partial(worker.listening.let_go, forks.null)
             runner.run(_live(worker, channel, lambda: let_go_with(parent, let_go, config.graceful_timeout)))
     except ShardserveError as error:
         trace = error.trace if isinstance(error, AppError) else ""
@@ -164,12 +167,12 @@ async def _live(worker: Worker, channel: Channel, outlive: Callable[[], None]) -
             return
         for message in messages:
             command = message["command"]
-            if command == "adopt":
-                worker.listening.adopt(message["shard"], [socket.socket(fileno=one) for one in message["descriptors"]])
-            elif command == "inherit":
-                worker.listening.inherit([socket.socket(fileno=one) for one in message["descriptors"]])
-            elif command == "meet":
-                worker.listening.meet(message["shard"], socket.socket(fileno=message["descriptors"][0]))
+            if "cut" in message:
+                _refuse(message, channel)
+            elif command in ("adopt", "inherit", "listen", "meet"):
+                _take_sockets(message, worker.listening)
+            elif command == "part":
+                worker.listening.part(message["inodes"])
             elif command == "close":
                 worker.service.close_all()
             elif command == "log":
@@ -186,6 +189,26 @@ async def _live(worker: Worker, channel: Channel, outlive: Callable[[], None]) -
     outlive()
     channel.send({"ready": True, "interface": worker.interface})
     await worker.serve_until_left()
+
+
+def _take_sockets(message: dict[str, Any], listening: Listening) -> None:
+    """Obey a command that comes with sockets."""
+    command, sockets = message["command"], [socket.socket(fileno=one) for one in message["descriptors"]]
+    if command == "adopt":
+        listening.adopt(message["shard"], sockets)
+    elif command == "inherit":
+        listening.inherit(sockets)
+    elif command == "listen":
+        listening.add([Listener(sock, sharded) for sock, sharded in zip(sockets, message["sharded"], strict=True)])
+    else:
+        listening.meet(message["shard"], sockets[0])
+
+
+def _refuse(message: dict[str, Any], channel: Channel) -> None:
+    """A message whose descriptors this process has no room for."""
+    log.error("cannot obey the supervisor (%s): no descriptor left; raise the open-file limit", message["command"])
+    if message["command"] == "adopt":
+        channel.send({"refused": message["shard"]})
 
 
 def _ignore(number: int, frame: object) -> None:

@@ -117,3 +117,20 @@ def test_a_child_that_c_code_forked_does_not_hold_streams_open(serve: Serve, loo
     forker.close()
     assert alive(child)
     until_end(ask(server, f"/kill?{child}"))
+
+
+def test_nor_those_that_another_worker_has_taken_over(serve: Serve) -> None:
+    server = serve("forks:asgi", "--workers", "1")
+    clients = [ask(server, "/", "keep-alive") for _ in range(3)]  # here when it is forked
+    assert all(client.recv(65536).startswith(b"HTTP/1.1 200 ") for client in clients)
+    forker = ask(server, "/libc?30")
+    child = child_of(server)
+    for generation in (2, 3):  # the second worker has no children, and knows of copies all the same
+        server.signal(signal.SIGHUP)
+        server.wait_for(f"reload complete: generation {generation}")
+    for client in clients:
+        client.sendall(ASK % (b"/", b"close"))
+    assert all(until_end(client) < 3 for client in clients)
+    forker.close()
+    assert alive(child)
+    until_end(ask(server, f"/kill?{child}"))

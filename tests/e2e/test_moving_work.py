@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
 import socket
@@ -11,7 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support.proc import accepted, eventually
+from support.held import Held, ask, read_all
+from support.proc import accepted_from, alive, eventually
+from support.site import SERVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,63 +21,6 @@ if TYPE_CHECKING:
     from support.site import Site
 
     Serve = Callable[..., Server]
-
-# Says who it is; /hold waits until the named pipe of the test is opened, which is far longer than any test lasts.
-APP = """
-import hashlib, itertools, json, os, pathlib
-CALLS = itertools.count()
-RELEASE = pathlib.Path(__file__).with_name("release")
-def app(environ, start_response):
-    body = environ["wsgi.input"].read()
-    if environ["PATH_INFO"].startswith("/hold"):
-        with open(RELEASE.with_name("held"), "a") as log:
-            log.write(f"{os.getpid()}\\n")
-        while not RELEASE.exists():
-            import time; time.sleep(0.01)
-    start_response("200 OK", [("Content-Type", "application/json")])
-    answer = {"pid": os.getpid(), "path": environ["PATH_INFO"], "port": environ["REMOTE_PORT"],
-              "body": hashlib.sha256(body).hexdigest(), "size": len(body), "call": next(CALLS)}
-    return [json.dumps(answer).encode()]
-"""
-
-
-class Held:
-    """A site whose workers can be kept busy, one request each."""
-
-    def __init__(self, site: Site, *options: str) -> None:
-        site.write(APP)
-        self.folder = site.folder
-        self.server = site.serve("app:app", *options)
-        self.sockets: list[socket.socket] = []
-
-    def hold(self, sock: socket.socket | None = None) -> int:
-        """Occupy a worker; its pid."""
-        before = len(self._held())
-        sock = sock or socket.create_connection(("127.0.0.1", self.server.port), 10)
-        self.sockets.append(sock)
-        sock.sendall(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
-        eventually("the request is executed", lambda: len(self._held()) > before)
-        return self._held()[-1]
-
-    def _held(self) -> list[int]:
-        path = self.folder / "held"
-        return [int(line) for line in path.read_text().split()] if path.exists() else []
-
-    def send(self, path: str, size: int) -> socket.socket:
-        """Post so many octets on a connection of its own."""
-        sock = socket.create_connection(("127.0.0.1", self.server.port), 10)
-        self.sockets.append(sock)
-        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
-        sock.sendall(head.encode() + b"x" * size)
-        return sock
-
-    def release(self) -> None:
-        (self.folder / "release").touch()
-
-    def close(self) -> None:
-        self.release()
-        for sock in self.sockets:
-            sock.close()
 
 
 POOL = "--no-wsgi-inline"  # where a worker goes on to read while it executes a call
@@ -156,6 +100,7 @@ def test_what_waits_everywhere_goes_to_the_first_that_is_free(held: Held) -> Non
     waiting = [socket.create_connection(("127.0.0.1", held.server.port), 10) for _ in range(9)]
     for sock in waiting:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    eventually("all wait for a thread", lambda: held.accepted() == 12)
     held.server.signal(signal.SIGTTIN)  # a fourth worker, which has nothing to do
     held.server.wait_for(r"shard 3: worker \d+ serves")
     answered = set()
@@ -172,7 +117,7 @@ def test_what_waits_everywhere_goes_to_the_first_that_is_free(held: Held) -> Non
 def test_what_cannot_be_moved_neither_stops_what_is_behind_it_nor_loses_its_place(held: Held) -> None:
     busy = held.hold()
     waiting = [held.send(path, size) for path, size in (("/1", 70_000), ("/2", 10), ("/3", 70_000))]
-    eventually("all wait for a thread", lambda: accepted_by(held.server) == 4)
+    eventually("all wait for a thread", lambda: held.accepted() == 4)
     held.server.signal(signal.SIGTTIN)  # a worker that asks for work
     [moved] = read_all(waiting[1])
     assert moved["pid"] != busy
@@ -187,7 +132,7 @@ def test_what_waits_at_a_worker_that_is_replaced_goes_to_the_replacement(held: H
     for _ in held.server.workers():
         held.hold()
     waiting = [held.send("/", 10) for _ in range(6)]
-    eventually("all wait for a thread", lambda: accepted_by(held.server) == len(held.sockets))
+    eventually("all wait for a thread", lambda: held.accepted() == len(held.sockets))
     before = held.server.workers()
     held.server.signal(signal.SIGHUP)
     for sock in waiting:
@@ -196,10 +141,6 @@ def test_what_waits_at_a_worker_that_is_replaced_goes_to_the_replacement(held: H
     assert set(before) <= set(held.server.workers())
     held.release()
     held.server.wait_for("reload complete")
-
-
-def accepted_by(server: Server) -> int:
-    return sum(accepted(pid, server.port) for pid in server.workers())
 
 
 def test_a_stop_answers_what_waits(held: Held) -> None:
@@ -233,20 +174,60 @@ def test_a_stopped_worker_gets_no_work_for_long(held: Held) -> None:
         os.kill(idle, signal.SIGCONT)
 
 
-def ask(client: http.client.HTTPConnection) -> dict[str, object]:
-    client.request("GET", "/")
-    return dict(json.loads(client.getresponse().read()))
+def test_whoever_asked_for_work_and_has_left_meanwhile_gets_none(site: Site) -> None:
+    """At the end of the service a question may still lie in the inbox of a worker that stood still."""
+    held = Held(site, "--workers", "2", "--timeout", "0")
+    slow, asks = held.hold(), held.hold()
+    waiting = [held.send("/", 10) for _ in range(8)]
+    eventually("all wait for a thread", lambda: held.accepted() == 10)
+    at_slow = accepted_from(slow, held.server.port)
+    os.kill(slow, signal.SIGSTOP)
+    try:
+        held.release(asks)
+        for sock in waiting:
+            if sock.getsockname()[1] not in at_slow:
+                assert read_all(sock)
+        held.server.signal(signal.SIGTERM)  # it has nothing more to do, and has asked
+        eventually("it has left", lambda: not alive(asks))
+    finally:
+        os.kill(slow, signal.SIGCONT)
+    held.release()
+    left = [sock for sock in waiting if sock.getsockname()[1] in at_slow]
+    assert left
+    for sock in left:
+        assert read_all(sock)[0]["pid"] == slow
+    held.close()
+    assert held.server.exit_code() == 0
 
 
-def read_all(sock: socket.socket) -> list[dict[str, object]]:
-    octets = b"".join(iter(lambda: sock.recv(65536), b""))
-    found = []
-    while octets:
-        head, _, octets = octets.partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), head
-        length = next(
-            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
-        )
-        found.append(json.loads(octets[:length]))
-        octets = octets[length:]
-    return found
+def test_a_worker_that_has_not_heard_of_a_new_shard_keeps_its_requests(site: Site) -> None:
+    held = Held(site, "--workers", "1", "--timeout", "0", "--loop", "asyncio")
+    [old] = held.server.workers()
+    clients = [http.client.HTTPConnection("127.0.0.1", held.server.port, timeout=10) for _ in range(4)]
+    for client in clients:
+        ask(client)
+    os.kill(old, signal.SIGSTOP)
+    try:
+        for client in clients:
+            client.request("GET", "/")  # the first takes the thread, the next ones look for a free one
+        held.server.signal(signal.SIGTTIN)
+        held.server.wait_for(r"shard 1: worker \d+ serves")
+    finally:
+        os.kill(old, signal.SIGCONT)
+    for client in clients:
+        assert client.getresponse().read()
+        client.close()
+    held.close()
+
+
+def test_a_busy_worker_is_not_taken_for_one_once_the_application_is_asgi(site: Site) -> None:
+    held = Held(site, "--workers", "2")
+    before = {held.hold(), held.hold()}
+    site.write(SERVES)
+    held.server.signal(signal.SIGHUP)
+    held.server.wait_for("serves .ready", count=3)
+    held.release()
+    held.server.wait_for("reload complete")
+    after = set(held.server.workers()) - before
+    eventually("both get connections", lambda: {held.server.get_json()["pid"] for _ in range(20)} == after)
+    held.close()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import urllib.error
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
+from support.held import Held
 from support.proc import alive, eventually
 from support.server import Server
 
 from shardserve.http.overdue import GRACE
+
+if TYPE_CHECKING:
+    from support.site import Site
 
 Serve = Callable[..., Server]
 
@@ -67,3 +73,20 @@ def test_a_wsgi_call_that_ends_soon_costs_nothing_more(serve: Serve) -> None:
     assert server.workers() == before
     assert "still runs" not in server.log
     assert "is replaced" not in server.log
+
+
+def test_a_request_that_goes_to_another_worker_does_not_get_its_time_again(site: Site) -> None:
+    """It waits for a thread for most of its time, and is then executed elsewhere for longer than is left."""
+    held = Held(site, "--workers", "1", "--request-timeout", "2", "--timeout", "0", "--graceful-timeout", "1")
+    busy = held.hold()
+    began = time.monotonic()
+    waits = held.send("/hold", 10)
+    time.sleep(1.3)
+    held.server.signal(signal.SIGTTIN)  # this one asks for it, once it serves
+    waits.settimeout(20)
+    assert waits.recv(65536).startswith(b"HTTP/1.1 504 ")
+    took = time.monotonic() - began
+    assert 2 <= took < 3.3 + 0.4, "two seconds, and a tick"
+    called = [int(line) for line in (site.folder / "held").read_text().split()]
+    assert len(set(called) - {busy}) == 1
+    held.close()

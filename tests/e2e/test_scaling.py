@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.load import Load
+from support.ports import free_ports, refuses
 from support.proc import alive, eventually, queued, tcp_listeners
 
 if TYPE_CHECKING:
@@ -173,22 +174,6 @@ def test_a_reload_that_fails_gives_new_addresses_back(serve: Serve, tmp_path: Pa
     server.wait_for("reload complete")
     server.port = second
     assert server.get_json()["generation"] == 3
-
-
-def refuses(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 5).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return ports
 
 
 def test_more_workers_than_can_be_steered(serve: Serve) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.load import Load
+from support.ports import refuses
 from support.proc import alive, eventually, in_group, queued, tcp_sockets
+from support.server import APPS
 from support.site import SERVES
 
 if TYPE_CHECKING:
@@ -39,16 +41,6 @@ SLOW_LIFESPAN = """
         print("booting", flush=True)
         await asyncio.sleep(60)
 """
-
-
-def refuses(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=0.3).close()  # for a moment it is ignored instead
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def read_all(client: socket.socket) -> bytes:
@@ -253,6 +245,19 @@ def test_a_second_signal_ends_the_drain_delay(serve: Serve, workers: str) -> Non
         eventually("the delay has begun", lambda: b"connection: close" in answer_head(server.port))
         server.signal(signal.SIGTERM)
         assert seconds_to_end(server) < 8
+
+
+def test_the_drain_delay_is_not_cut_short_by_a_worker_that_still_boots(site: Site) -> None:
+    site.write("from probe import wsgi as app\n")
+    server = site.serve("app:app", "--workers", "1", "--drain-delay", "2", "--pythonpath", str(APPS))
+    site.write("print('booting', flush=True)\nimport time; time.sleep(0.6)\nfrom probe import wsgi as app\n")
+    server.signal(signal.SIGHUP)
+    server.wait_for("booting")
+    server.signal(signal.SIGTERM)
+    end = time.monotonic() + 1.2  # it is told to leave when it has imported the application
+    while time.monotonic() < end:
+        assert server.get(timeout=0.9)
+    assert server.exit_code() == 0
 
 
 def test_a_worker_that_dies_in_the_drain_delay_is_covered(serve: Serve) -> None:

@@ -18,7 +18,11 @@ _lines: dict[str, list[tuple[str, ...]]] = defaultdict(list)
 _failed: set[str] = set()
 
 
-ACROSS = ("test_reload", "test_stop_at_the_door")  # the rows that a round-trip time makes a difference to
+ACROSS = (
+    "test_reload",
+    "test_stop_at_the_door",
+    "test_an_address",
+)  # the rows that a round-trip time makes a difference to
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""SIGTERM: whoever was connected before is answered; whoever comes later is answered or refused.
+"""SIGTERM, or an address given up: whoever was connected is answered, whoever comes later is answered or refused.
 
 What a client can know: that connect() had returned before the signal was sent (on a link half a round trip before, the
 time of its handshake's last packet: until then the server has no connection). Refused is connect() failing with
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.matrix import EVENTS, REQUESTS, Link, Row
+from support.ports import free_ports, refuses
 from support.proc import eventually, queued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from support.server import Server
 
@@ -75,6 +77,31 @@ def test_stop_at_the_door(serve: Serve, link: Link, row: Row) -> None:
             load.wait_for(REQUESTS)
             server.signal(signal.SIGTERM)
             assert server.exit_code() == 0
+        row.events += 1
+        started = row.outcome.records[of_others:]
+        lost += sum(one.kind not in ("ok", "refused") for one in started)
+        refused += sum(one.kind == "refused" for one in started)
+    row.beside = f"{refused} later ones refused"
+    row.outcome = row.outcome.only(lambda one: one.kind != "refused")
+    assert lost == 0, row.outcome
+
+
+def test_an_address_that_is_given_up(serve: Serve, link: Link, row: Row, tmp_path: Path) -> None:
+    """HUP to another address: the old one is served until all workers are new, and then refuses as after a stop."""
+    row.name = f"HUP to another address{link.name}"
+    lost = refused = 0
+    for event in range(EVENTS):
+        settings = tmp_path / f"{event}.toml"
+        settings.write_text(f'bind = ["{link.bind}"]\n')
+        server = serve("echo:asgi", "--workers", "4", "-c", str(settings), bind=None)
+        of_others = len(row.outcome.records)
+        load = link.load(server)
+        with row.under(load):
+            load.wait_for(REQUESTS)
+            settings.write_text(f'bind = ["{link.host}:{free_ports(1)[0]}"]\n')
+            server.signal(signal.SIGHUP)
+            server.wait_for(f"no longer listening on http://{link.host}:{server.port}")
+            eventually("it refuses", lambda port=server.port: refuses(port, link.host))
         row.events += 1
         started = row.outcome.records[of_others:]
         lost += sum(one.kind not in ("ok", "refused") for one in started)

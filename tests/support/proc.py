@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 LISTEN, ESTABLISHED = "0A", "01"
 SEQPACKET, STREAM = "0005", "0001"
@@ -129,3 +132,18 @@ def in_group(group: int) -> list[int]:
             except ProcessLookupError:
                 continue
     return found
+
+
+@contextmanager
+def few_descriptors(pid: int, free: int = 0) -> Iterator[None]:
+    """Meanwhile a process can open just so many descriptors more (prlimit(2))."""
+    # Looked at again: if it is this process, the listing is through a descriptor of its own.
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd") if os.path.lexists(f"/proc/{pid}/fd/{name}")}
+    limit = next(limit for limit in count() if sum(number not in used for number in range(limit)) == free)
+    while limit in used:
+        limit += 1
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)

@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 
 import pytest
+from support.proc import few_descriptors
 
 from shardserve.net.closing import blank, end_stream, open_door, shut_door
 
@@ -76,6 +77,18 @@ def test_a_stream_ends_although_a_copy_is_open() -> None:
         ours.close()
         assert theirs.recv(1) == b""
     end_stream(-1)
+
+
+@linux
+def test_it_ends_also_where_no_descriptor_is_left() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, theirs.dup():
+        with few_descriptors(os.getpid()):
+            end_stream(theirs.fileno())
+        ours.settimeout(5)
+        assert ours.recv(1) == b""
+        ours.sendall(b"the other way")
+        assert theirs.recv(20) == b"the other way"
 
 
 def test_a_blank_descriptor_keeps_its_number_and_lets_go() -> None:

@@ -580,7 +580,7 @@ def test_only_the_request_itself_is_given_to_another_worker(parser: str) -> None
     """Not the one before it on the connection, when nobody may be given anything meanwhile."""
     given: list[bytes] = []
 
-    def give(descriptor: int, octets: bytes, answer_by: float) -> bool:
+    def give(descriptor: int, octets: bytes, answer_by: float, copied: bool) -> bool:
         given.append(octets)
         return False
 

@@ -120,7 +120,7 @@ def test_a_table_that_is_in_force_is_not_attached_again(group: ShardGroup, steer
 
 
 def test_a_shard_that_has_been_added_gets_connections(group: ShardGroup, steering: Steering) -> None:
-    group.grow(6, 1024)
+    group.join(group.prepare(6), 1024)
     steering.regroup([group], 6)
     assert min(connect(group, 600).values()) > 50
     steering.exclude([0, 1, 2, 3, 5])

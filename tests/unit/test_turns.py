@@ -18,7 +18,7 @@ from shardserve.gateway.limited import LimitedAsgiGateway
 from shardserve.gateway.turns import Turns
 from shardserve.gateway.wsgi_pool import PoolGateway
 from shardserve.http.service import REFUSALS_LOGGED
-from shardserve.net.loads import unshared_line
+from shardserve.net.loads import BUSY_LOAD, Load, unshared_line
 
 if TYPE_CHECKING:
     from support.wire import Answer, MemoryTransport
@@ -408,3 +408,13 @@ class TestShedding:
     def test_without_a_limit_of_time_nothing_is_shed(self) -> None:
         run = Simulation(rate=400, size=4, patience=0.0, seconds=2)
         assert (len(run.waits), run.shed) == (800, 0)
+
+
+def test_who_cannot_be_given_anything_says_that_nothing_is_free_and_asks_for_nothing() -> None:
+    asked: list[bool] = []
+    service: Any = SimpleNamespace(load=unshared_line(), ask_for_work=lambda: asked.append(True))
+    turns: Turns[Any] = Turns(2, lambda: None)
+    for cut_off, free, busy, asks in ((False, 2, 0, 1), (True, 0, BUSY_LOAD, 1), (False, 2, 0, 2)):
+        turns.cut_off = cut_off
+        turns.look_for_work(service)
+        assert (service.load[Load.FREE], service.load[Load.BUSY], len(asked)) == (free, busy, asks)
