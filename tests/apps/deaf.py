@@ -15,5 +15,5 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
-    start_response("200 OK", [])
+    start_response("200 OK", [("Content-Type", "application/octet-stream")])
     return [ANSWER]
