@@ -134,9 +134,9 @@ def send_all_then_read(server: Server, octets: bytes) -> bytes:
 @pytest.mark.parametrize("interface", ["asgi", "wsgi"])
 def test_an_answer_before_the_end_of_a_large_body_is_not_lost(serve: Serve, interface: str) -> None:
     server = serve(f"deaf:{interface}", "--workers", "1")
-    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (10 * MIB)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (6 * MIB)
     chunk = b"100000\r\n" + bytes(MIB) + b"\r\n"
-    for octets in (head + bytes(10 * MIB), CHUNKED + chunk * 10 + b"0\r\n\r\n"):
+    for octets in (head + bytes(6 * MIB), CHUNKED + chunk * 6 + b"0\r\n\r\n"):
         (answer,) = read_answers(send_all_then_read(server, octets), ended=True)
         assert answer.status == 200
         assert hashlib.sha256(answer.body).digest() == hashlib.sha256(ANSWER).digest()
@@ -145,9 +145,9 @@ def test_an_answer_before_the_end_of_a_large_body_is_not_lost(serve: Serve, inte
 @pytest.mark.parametrize("interface", ["asgi", "wsgi"])
 def test_a_refusal_of_a_large_body_is_not_lost(serve: Serve, interface: str) -> None:
     server = serve(f"probe:{interface}", "--workers", "1", "--limit-request-body", str(MIB))
-    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (10 * MIB)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (6 * MIB)
     chunk = b"100000\r\n" + bytes(MIB) + b"\r\n"
-    for octets in (head + bytes(10 * MIB), CHUNKED + chunk * 10 + b"0\r\n\r\n"):
+    for octets in (head + bytes(6 * MIB), CHUNKED + chunk * 6 + b"0\r\n\r\n"):
         (answer,) = read_answers(send_all_then_read(server, octets), ended=True)
         assert answer.status == 413
         assert answer[b"connection"] == b"close"

@@ -91,9 +91,8 @@ class Reader(threading.Thread):
 
 
 @pytest.mark.parametrize("octets", [ASK % b"/flood", handshake()], ids=["http", "websocket"])
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_flood_whose_client_keeps_up_holds_up_nobody(serve: Serve, octets: bytes, loop: str) -> None:
-    server = serve("floods:app", "--workers", "1", "--loop", loop, "--graceful-timeout", "1")
+def test_a_flood_whose_client_keeps_up_holds_up_nobody(serve: Serve, octets: bytes) -> None:
+    server = serve("floods:app", "--workers", "1", "--graceful-timeout", "1")
     readers = [Reader(server, octets) for _ in range(3)]
     eventually("all are being flooded", lambda: all(reader.got > 10_000 for reader in readers), 10)
     for _ in range(20):
