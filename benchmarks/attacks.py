@@ -288,7 +288,7 @@ def run(attack: Attack, seconds: float) -> str:
         with Attacker(attack, port):
             if attack.number:
                 settle(process.pid)
-            cost = share(process.pid, seconds)
+            cost = share(process.pid, 2)
             beside = [normal(process.pid, port, seconds) for _ in range(2)]
             during = pss(process.pid)
         time.sleep(0.5)

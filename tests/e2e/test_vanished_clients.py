@@ -33,11 +33,15 @@ sys.exit(main())
 """
 
 
-def timer(peer: int) -> tuple[int, float]:
-    """Which timer the server's end of a connection has set, and in how many seconds it goes off."""
+ESTABLISHED = "01"  # the same, "st"
+
+
+def timer(port: int, peer: int) -> tuple[int, float]:
+    """Which timer a server's end of a connection has set, and in how many seconds it goes off."""
     for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:]:
         cells = row.split()
-        if int(cells[2].rpartition(":")[2], 16) == peer:
+        ends = [int(end.rpartition(":")[2], 16) for end in cells[1:3]]
+        if ends == [port, peer] and cells[3] == ESTABLISHED:
             kind, _, ticks = cells[5].partition(":")
             return int(kind, 16), int(ticks, 16) / TICKS
     raise AssertionError("no such connection")
@@ -50,7 +54,7 @@ def test_each_accepted_connection_is_probed_after_a_minute(serve: Serve, steerin
         with socket.create_connection(("127.0.0.1", server.port), 10) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
-            kind, seconds = timer(client.getsockname()[1])
+            kind, seconds = timer(server.port, client.getsockname()[1])
             assert kind == KEEP_ALIVE_TIMER
             assert 50 < seconds <= 60
 
