@@ -8,7 +8,7 @@ BUILT  := $(VENV)/$(if $(filter-out 0,$(SHARDSERVE_PURE)),.tests,.compiled)
 INSTALL ?= -e '.[dev,test]'
 SOURCES := setup.py shardserve/build.py $(wildcard shardserve/*/*.py shardserve/*/*.pxd shardserve/*/*/*.py shardserve/*/*/*.pxd)
 
-.PHONY: serve test suite compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat
+.PHONY: serve test suite compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat compliance
 
 serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -39,10 +39,13 @@ autobahn: $(VENV)/.tests $(VENV)-autobahn/.installed  ## WebSocket against Autob
 compat: $(VENV)-compat/.installed    ## gunicorn's framework compatibility suite (docs/compatibility.md)
 	$(VENV)-compat/bin/python tests/compat/run.py $(VENV)-compat $(COMPAT)
 
+compliance: $(VENV)-compat/.installed  ## gunicorn's ASGI compliance suite (needs nginx; docs/compatibility.md)
+	$(VENV)-compat/bin/python tests/compat/compliance.py $(VENV)-compat $(COMPLIANCE)
+
 $(VENV)-compat/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-compat
 	$(VENV)-compat/bin/python -m pip install -q --prefer-binary -e . blacksheep channels django fastapi litestar quart \
-		starlette httpx websockets pytest pytest-asyncio
+		starlette 'httpx[http2]' websockets pytest pytest-asyncio
 	@touch $@
 
 compile: $(VENV)/.compiled           ## compile again what has changed (docs/building.md)

@@ -1,11 +1,13 @@
 """What slow, hostile and flooding clients do to a server, and to a normal client beside them: for docs/bounds.md.
 
-    python attacks.py [--seconds 2] [--only WORD ...]
+    python attacks.py [--seconds 2] [--only WORD ...]    (watch: the slow clients alone)
 
 One shardserve (ASGI, one worker, all settings at their defaults) on CPU 0; attackers and the normal client (wrk, 16
-kept connections, plain GET) on CPU 1. For each attack: the normal client alone, beside the attack twice, alone again.
-What it kept is requests per CPU second of the server beside the attack, relative to alone. Before that, one client of
-each slow kind is watched until the server lets it go: two minutes. Loopback only; everything is bounded.
+kept connections, plain GET) on CPU 1. For each attack: the normal client alone, the attack alone (its cost is the part
+of a core that the server uses for it), both together twice, the normal client alone again. What it kept is requests per
+CPU second of the server beside the attack, relative to alone; without noise that is what the cost leaves of a core.
+Before that, one client of each slow kind is watched until the server lets it go: two minutes. Loopback only; everything
+is bounded.
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from environments import HERE, program
 from serving import cpu_seconds, free_port, pss, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 BOUNDS = HERE.parent / "docs" / "bounds.md"
 CORE = max(os.sched_getaffinity(0))
@@ -249,6 +254,13 @@ def normal(pid: int, port: int, seconds: float) -> tuple[float, float]:
     return int(re.search(r"(\d+) requests in", out)[1]) / used, wait  # type: ignore[index]
 
 
+def share(pid: int, seconds: float) -> float:
+    """The part of a core that the server uses."""
+    before, begun = cpu_seconds(pid), time.monotonic()
+    time.sleep(seconds)
+    return (cpu_seconds(pid) - before) / (time.monotonic() - begun)
+
+
 def settle(pid: int) -> None:
     """Wait until the server has done what the beginning of an attack costs; at most 30 s."""
     for _ in range(60):
@@ -276,6 +288,7 @@ def run(attack: Attack, seconds: float) -> str:
         with Attacker(attack, port):
             if attack.number:
                 settle(process.pid)
+            cost = share(process.pid, 2)
             beside = [normal(process.pid, port, seconds) for _ in range(2)]
             during = sum(pss(process.pid))
         time.sleep(0.5)
@@ -288,11 +301,13 @@ def run(attack: Attack, seconds: float) -> str:
     did = ", ".join(sorted(attack.did)) or "kept"
     memory = " / ".join(f"{octets / 1e6:.1f}" for octets in (before, during, after))
     told = f"{100 * kept:.0f} %" + (" (flood)" if attack.flood else "")
-    row = f"| {attack.name} | {attack.what} | {did} | {memory} | {told} | {max(wait for _, wait in beside):.0f} ms |"
+    wait = max(wait for _, wait in beside)
+    row = f"| {attack.name} | {attack.what} | {did} | {memory} | {100 * cost:.1f} % | {told} | {wait:.0f} ms |"
     print(row, flush=True)
     return row
 
 
+WATCH = "watch"
 SLOW = {
     "sends nothing": (b"", b""),
     "sends nothing after an answer": (GET, b""),
@@ -342,7 +357,7 @@ def watch() -> list[str]:
     """One client of each slow kind: when the server lets it go, and with what answer."""
     port = free_port()
     process = serve(port)
-    rows = ["| a client that | is let go after | with |", "|---|---|---|"]
+    rows = []
     found: dict[str, tuple[float, bytes]] = {}
 
     def note(name: str, first: bytes, more: bytes) -> None:
@@ -370,11 +385,14 @@ def established(local: int, port: int) -> bool:
     return any((row[1][-4:], row[2][-4:], row[3]) == ends for row in rows)
 
 
-def write(name: str, rows: list[str]) -> None:
-    """Replace what stands between two marks of the page."""
+def write(name: str, head: list[str], rows: list[str], order: Iterable[str]) -> None:
+    """Put rows between two marks of the page, in place of those that begin alike; the others stay."""
     begin, end = f"<!-- {name} begins -->", f"<!-- {name} ends -->"
     before, _, rest = BOUNDS.read_text().partition(begin)
-    BOUNDS.write_text(f"{before}{begin}\n" + "\n".join(rows) + f"\n{end}{rest.partition(end)[2]}")
+    there, _, after = rest.partition(end)
+    table = {row.split(" | ")[0].removeprefix("| "): row for row in (*there.splitlines(), *rows)}
+    lines = [*head, *(table[one] for one in order if one in table)]
+    BOUNDS.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{after}")
 
 
 def main() -> None:
@@ -385,16 +403,14 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
     os.sched_setaffinity(0, {CORE})
-    if given.only == [""]:
-        write("slow", watch())
-    rows = [
-        "| attack | what | the server | PSS in MB before / during / after | kept | longest wait |",
-        "|---|---|---|---|---|---|",
+    if any(word in WATCH for word in given.only):
+        write("slow", ["| a client that | is let go after | with |", "|---|---|---|"], watch(), SLOW)
+    rows = [run(attack, given.seconds) for attack in ATTACKS if any(word in attack.name for word in given.only)]
+    head = [
+        "| attack | what | the server | PSS in MB before / during / after | its cost | kept | longest wait |",
+        "|---|---|---|---|---|---|---|",
     ]
-    print("\n".join(rows))
-    rows += [run(attack, given.seconds) for attack in ATTACKS if any(word in attack.name for word in given.only)]
-    if given.only == [""]:
-        write("attacks", rows)
+    write("attacks", head, rows, [attack.name for attack in ATTACKS])
     sys.stdout.flush()
 
 

@@ -35,6 +35,7 @@ COMPILED = (
     "shardserve.gateway.asgi",
     "shardserve.gateway.asgi_extensions",
     "shardserve.gateway.environ",
+    "shardserve.gateway.fair",
     "shardserve.gateway.inside",
     "shardserve.gateway.wsgi",
     "shardserve.gateway.wsgi_inline",

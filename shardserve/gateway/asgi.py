@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shardserve.errors import ClientDisconnected
 from shardserve.gateway.asgi_extensions import EXTENSIONS, AsgiExtensions
 from shardserve.gateway.failure import answer_failure, is_disconnect
+from shardserve.gateway.fair import keep_up
 from shardserve.gateway.target import decode_path, split_root
 from shardserve.http.exchange import CALLS_MAX
 
@@ -203,7 +204,7 @@ class AsgiExchange(AsgiExtensions):
             # Several tasks of the application may wait at once: each looks again when woken.
             if self._waiter is None or self._waiter.done():
                 self._waiter = self.wire.service.loop.create_future()
-            await _wait(self._waiter)
+            await asyncio.shield(self._waiter)  # being cancelled must not cancel it for the others
         return {"type": _DISCONNECT}
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
@@ -239,10 +240,8 @@ class AsgiExchange(AsgiExtensions):
             if self._done:
                 if self._waiter is not None:
                     self._wake()
-            elif self.wire.paused is not None:
-                return _wait(self.wire.paused)
-            elif self.request.method == "HEAD":
-                return asyncio.sleep(0)  # nothing is sent, so nothing ever makes an endless stream wait
+            else:
+                return keep_up(self.wire)
         elif kind == "http.response.start" and head is None:
             self._head = message
         else:
@@ -348,8 +347,3 @@ def _octets(body: object) -> bytes:
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
     raise TypeError(f"the body of http.response.body must be bytes, not {type(body).__name__}")
-
-
-async def _wait(future: asyncio.Future[None]) -> None:
-    """Wait for a future that others wait for too: being cancelled must not cancel it for them."""
-    await asyncio.shield(future)

@@ -5,11 +5,11 @@ asgiref, "Extensions"; `http.response.pathsend` as its draft and Starlette have 
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import ClientDisconnected
+from shardserve.gateway.fair import keep_up
 from shardserve.http.exchange import Exchange
 from shardserve.http.files import FilePart
 from shardserve.http.head import with_length
@@ -91,8 +91,7 @@ class AsgiExtensions(Exchange):
             self._await_trailers(head)
             self._ending = True
         wire.send_file(self, part, more or trailers)
-        if wire.paused is not None:
-            await asyncio.shield(wire.paused)
+        await keep_up(wire)
         if self.gone:
             raise ClientDisconnected("the client has gone")
         if not more and not trailers:

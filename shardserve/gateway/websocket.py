@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import ClientDisconnected
 from shardserve.gateway.failure import answer_failure, is_disconnect, log_failure
+from shardserve.gateway.fair import keep_up
 from shardserve.http.frames import ABNORMAL, BINARY, FAILED, NORMAL, RESTART, TEXT
 from shardserve.http.handshake import Handshake, read_handshake
 from shardserve.http.websocket import WebSocket, WebSocketSettings
@@ -148,8 +149,7 @@ class AsgiWebSocket(WebSocket):
                 self.send_message(TEXT, text.encode())
             else:
                 self.send_message(BINARY, _octets(message.get("bytes")))
-            if self.wire.paused is not None:
-                await asyncio.shield(self.wire.paused)  # others wait for it too
+            await keep_up(self.wire)
         elif stage == _OPEN and kind == "websocket.close":
             self.close(_code(message), message.get("reason") or "")
             self._end()
@@ -178,8 +178,8 @@ class AsgiWebSocket(WebSocket):
             self._started = True
         if not more:
             self._end()
-        elif self.wire.paused is not None:
-            await asyncio.shield(self.wire.paused)
+        else:
+            await keep_up(self.wire)
 
     def _end(self) -> None:
         """The application has ended the WebSocket, or refused it."""

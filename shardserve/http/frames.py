@@ -85,6 +85,10 @@ class FrameReader:
         self._buffer = self._buffer[self._at :] + data if self._at < len(self._buffer) else data
         self._at = 0
 
+    def has_more(self) -> bool:
+        """Whether octets have been fed that are not read yet."""
+        return self._at < len(self._buffer)
+
     def read(self) -> Event | None:
         """The next message or control frame; None if more octets are needed. Raises FrameError."""
         while True:

@@ -81,6 +81,7 @@ class Service:
         "refused",
         "requests",
         "running",
+        "sends",
         "shed",
         "takes_calls",
         "timeouts",
@@ -124,6 +125,7 @@ class Service:
         self.access = access
         self.requests = 0
         self.refused = self.shed = 0  # requests, since the last tick: by what they were, for want of a turn
+        self.sends = 0  # parts of responses that did not have to wait for their client (gateway/fair.py)
         self.most_connections = 0  # from which on no more are accepted; 0 = any number
         self.when_room: list[Callable[[], None]] = []  # called once when there is room for a connection again
         self.draining = False

@@ -229,7 +229,8 @@ class WebSocket(Exchange):
                         self._settle(*read_close(payload))
                         break
             else:
-                self._held = True
+                # Not for nothing: to stop and to go on reading costs more than the message, if it is taken at once.
+                self._held = reader.has_more()
         except FrameError as error:
             self._settle(error.code, error.reason)
         if self._held:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from shardserve.errors import BindError
 from shardserve.net.address import Address, parse_address
+from shardserve.net.keepalive import probe_silent_clients
 from shardserve.net.owner import describe_port_owner, describe_unix_owner
 
 if TYPE_CHECKING:
@@ -221,6 +222,7 @@ def _bind(family: int, sockaddr: tuple[object, ...], *, joins: bool) -> socket.s
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(sockaddr[0] != "::"))
         if joins:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        probe_silent_clients(sock)
         sock.bind(sockaddr)
         sock.setblocking(False)
     except OSError:
@@ -302,5 +304,7 @@ def _inherit(address: Address, backlog: int) -> ShardGroup:
         except OSError as error:
             sock.close()
             raise BindError(f"cannot use {address}: not a listening stream socket ({error.strerror})") from None
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        probe_silent_clients(sock)
     sock.setblocking(False)
     return ShardGroup(address, [sock], False)

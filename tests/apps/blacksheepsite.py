@@ -7,7 +7,17 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 
-from blacksheep import Application, Request, Response, StreamedContent, json, redirect, text
+from blacksheep import (
+    Application,
+    Request,
+    Response,
+    StreamedContent,
+    WebSocket,
+    WebSocketDisconnectError,
+    json,
+    redirect,
+    text,
+)
 from blacksheep.server.routing import Router
 from gates import pass_gate
 
@@ -54,6 +64,16 @@ async def stream(request: Request) -> Response:
 @router.get("/where")
 async def where(request: Request) -> Response:
     return json({"client": request.client_ip, "url": f"{request.scheme}://{request.host}{request.path}"})
+
+
+@router.ws("/socket")
+async def socket(websocket: WebSocket) -> None:
+    await websocket.accept()
+    try:
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+    except WebSocketDisconnectError:
+        pass
 
 
 @router.get("/old")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from falcon.asgi import Request as AsyncRequest
     from falcon.asgi import Response as AsyncResponse
+    from falcon.asgi import WebSocket
 
 
 class Site:
@@ -86,6 +87,14 @@ class AsyncSite:
     async def on_get_old(self, req: AsyncRequest, resp: AsyncResponse) -> None:
         raise falcon.HTTPFound("/hello")
 
+    async def on_websocket_socket(self, req: AsyncRequest, ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            while True:
+                await ws.send_text(await ws.receive_text())
+        except falcon.WebSocketDisconnected:
+            pass
+
 
 def _routed(app: Any, site: object) -> Any:
     app.req_options.media_handlers[falcon.MEDIA_MULTIPART].parse_options.max_body_part_buffer_size = 20_000_000
@@ -96,3 +105,4 @@ def _routed(app: Any, site: object) -> Any:
 
 wsgi = _routed(falcon.App(), Site())
 asgi = _routed(falcon.asgi.App(), AsyncSite())
+asgi.add_route("/socket", AsyncSite(), suffix="socket")

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from gates import pass_gate
-from litestar import Litestar, MediaType, Request, get, post
+from litestar import Litestar, MediaType, Request, WebSocket, get, post, websocket
+from litestar.exceptions import WebSocketDisconnect
 from litestar.response import Redirect, Stream
 
 
@@ -53,9 +54,19 @@ async def where(request: Request) -> dict[str, Any]:
     return {"client": request.client.host if request.client else None, "url": str(request.url)}
 
 
+@websocket("/socket")
+async def socket(socket: WebSocket) -> None:
+    await socket.accept()
+    try:
+        while True:
+            await socket.send_text(await socket.receive_text())
+    except WebSocketDisconnect:
+        pass
+
+
 @get("/old")
 async def old() -> Redirect:
     return Redirect("/hello")
 
 
-app = Litestar([hello, json, body, upload, stream, where, old])
+app = Litestar([hello, json, body, upload, stream, where, old, socket])

@@ -2,7 +2,7 @@
 
 /echo gives the body back as it comes, /size counts it, /large?N is N octets in blocks, /endless goes on until the
 client leaves, /moved leads to /who, /packed is gzip, /who is the client's port and what it asked, /page is a page for
-a browser. A WebSocket (ASGI) is an echo.
+a browser, which says what it found as the query of /verdict. A WebSocket (ASGI) is an echo.
 """
 
 from __future__ import annotations
@@ -33,11 +33,18 @@ def _answer(path: str, who: dict[str, Any]) -> tuple[int, dict[str, str], bytes]
         return 200, {"Content-Encoding": "gzip", "Content-Type": "text/plain"}, gzip.compress(b"shard " * 10_000)
     if path == "/page":
         return 200, {"Content-Type": "text/html"}, PAGE.read_bytes()
+    if path == "/verdict":
+        _say(f"verdict: {who['query']}")
+        return 200, {}, b""
     return 404, {"Content-Type": "text/plain"}, b"no such page"
 
 
+def _say(line: str) -> None:
+    os.write(1, f"{line}\n".encode())
+
+
 def _left(path: str) -> None:
-    os.write(1, f"the client left {path}\n".encode())
+    _say(f"the client left {path}")
 
 
 async def _body(receive: Any) -> AsyncIterator[bytes]:
@@ -127,14 +134,14 @@ def _endless() -> Iterator[bytes]:
 def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
     path, query, stream = environ["PATH_INFO"], environ["QUERY_STRING"], environ["wsgi.input"]
     if path == "/echo":
-        start_response("200 OK", [])
+        start_response("200 OK", [("Content-Type", "application/octet-stream")])
         return iter(lambda: stream.read(65536), b"")
     if path == "/size":
-        data = stream.read()
+        data = stream.read(-1)  # wsgiref.validate wants a number
         start_response("200 OK", [("Content-Type", "application/json")])
         return [json.dumps({"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}).encode()]
     if path == "/large":
-        start_response("200 OK", [("Content-Length", query)])
+        start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", query)])
         return (BLOCK[: int(query) - begun] for begun in range(0, int(query), len(BLOCK)))
     if path == "/endless":
         start_response("200 OK", [("Content-Type", "text/event-stream")])

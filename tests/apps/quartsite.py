@@ -7,7 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from gates import pass_gate
-from quart import Quart, redirect, request
+from quart import Quart, redirect, request, websocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,6 +56,12 @@ async def stream() -> AsyncIterator[str]:
 @app.get("/where")
 async def where() -> dict[str, Any]:
     return {"client": request.remote_addr, "url": request.url}
+
+
+@app.websocket("/socket")
+async def socket() -> None:
+    while True:
+        await websocket.send(await websocket.receive())
 
 
 @app.get("/old")

@@ -6,9 +6,12 @@ from typing import Any
 from wsgiref.util import shift_path_info
 from wsgiref.validate import validator
 
+import deaf
 import echo
+import falconsite
 import flasksite
 import forks
+import mirror
 import probe
 import staged
 from djangosite.wsgi import application as djangosite
@@ -18,6 +21,9 @@ APPS = {
     "probe": probe.wsgi,
     "staged": staged.wsgi,
     "forks": forks.wsgi,
+    "mirror": mirror.wsgi,
+    "deaf": deaf.wsgi,
+    "falcon": falconsite.wsgi,
     "flask": flasksite.app,
     "django": djangosite,
 }

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import http.client
 import socket
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,10 +60,10 @@ def test_starlettes_files_hints_and_background_work(serve: Callable[..., Server]
     assert read_answers(talk(server, get(b"/trailers")))[0].body == b"summed"
 
     # The answer does not wait for the work behind it, nor does the next request on the same connection.
-    begun = time.monotonic()
     done, _, final = read_answers(talk(server, get(b"/background", close=False) + get(b"/hints")))
     assert (done.body, final.body) == (b"done", b"hinted")
-    assert "worked on" not in server.log or time.monotonic() - begun > 0.5
+    assert "worked on" not in server.log
+    file.with_suffix(".go").touch()  # which the work waits for
     server.wait_for("worked on")
 
 
@@ -99,21 +98,6 @@ def test_http_disconnect_cancels_after_the_grace(site: Site) -> None:
         sock.sendall(get(b"/", close=False))
         server.wait_for("begun")
     server.wait_for("cancelled", PATIENCE)
-
-
-def test_a_large_upload_that_is_refused_can_read_why(site: Site) -> None:
-    """No reset may eat the answer: the client is sending, and looks only afterwards."""
-    site.write("async def app(scope, receive, send): raise RuntimeError")
-    server = site.serve("app:app", "--workers", "1", "--limit-request-body", "1000")
-    for framing in (b"Content-Length: 5000000", b"Transfer-Encoding: chunked"):
-        with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock:
-            head = b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n"
-            body = b"x" * 5_000_000
-            sock.sendall(head + (body if b"Length" in framing else b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)))
-            time.sleep(0.3)  # what a reset needs to come first
-            octets = b"".join(iter(lambda sock=sock: sock.recv(65536), b""))
-        (answer,) = read_answers(octets, ("POST",))
-        assert answer.status == 413
 
 
 # WSGI
@@ -163,6 +147,11 @@ def check_all(client: http.client.HTTPConnection) -> None:
         "/probe/stream?3",
         "/staged/x",
         "/forks/x",
+        "/mirror/echo",
+        "/mirror/size",
+        "/mirror/large?300000",
+        "/mirror/packed",
+        "/deaf/x",
     ):
         for method in METHODS:
             client.request(method, path, body=b"hello" if method == "POST" else None)
@@ -172,6 +161,9 @@ def check_all(client: http.client.HTTPConnection) -> None:
     for path, status in (
         ("/flask/hello", 200),
         ("/flask/nowhere", 404),
+        ("/falcon/hello", 200),
+        ("/falcon/nowhere", 404),
+        ("/falcon/old", 302),
         ("/django/hello/", 200),
         ("/django/nowhere", 404),
     ):

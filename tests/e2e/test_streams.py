@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import signal
 import socket
+import threading
 import time
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 from support.proc import alive, eventually
+from support.websocket import handshake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +72,38 @@ def reload(server: Server, generation: int, timeout: float = 30) -> float:
     server.signal(HUP)
     server.wait_for(f"reload complete: generation {generation} serves", timeout=timeout)
     return time.monotonic() - began
+
+
+class Reader(threading.Thread):
+    """A client that reads all that comes, as fast as it comes, until it is closed."""
+
+    def __init__(self, server: Server, octets: bytes) -> None:
+        super().__init__(daemon=True)
+        self.got = 0
+        self._client = socket.create_connection(("127.0.0.1", server.port), 10)
+        self._client.sendall(octets)
+        self.start()
+
+    def run(self) -> None:
+        with self._client, suppress(OSError):
+            while data := self._client.recv(262144):
+                self.got += len(data)
+
+
+@pytest.mark.parametrize("octets", [ASK % b"/flood", handshake()], ids=["http", "websocket"])
+def test_a_flood_whose_client_keeps_up_holds_up_nobody(serve: Serve, octets: bytes) -> None:
+    server = serve("floods:app", "--workers", "1", "--graceful-timeout", "1")
+    readers = [Reader(server, octets) for _ in range(3)]
+    eventually("all are being flooded", lambda: all(reader.got > 10_000 for reader in readers), 10)
+    for _ in range(20):
+        assert server.get() == b"ok"
+    before = [reader.got for reader in readers]
+    eventually("and go on being", lambda: all(map(operator.gt, (reader.got for reader in readers), before)), 10)
+    server.signal(TERM)  # which reaches the worker, and its tasks
+    assert server.exit_code(20) == 0
+    for reader in readers:
+        reader.join(10)
+        assert not reader.is_alive()
 
 
 def test_a_reload_goes_on_past_streams(serve: Serve) -> None:

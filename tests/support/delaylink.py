@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import select
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,18 +22,43 @@ from typing import TYPE_CHECKING
 from support.netns import enter, make_tun, new_network, private_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 NEAR, FAR = "10.9.0.1", "10.9.0.2"
 _BATCH = 64  # packets read in one go
 _PACKET_MAX = 65536  # octets
 
 
-@contextmanager
-def delay_link(rtt: float) -> Iterator[Callable[[], None]]:
-    """Run in the near namespace, with NEAR as its address, `rtt` seconds from FAR; yields what enters the far one.
+class DelayedLink:
+    """Called, it enters the far namespace (as `preexec_fn` of what is to run there)."""
 
-    (As `preexec_fn` of what is to run there.) Skips the test where namespaces or TUN devices are not to be had.
+    def __init__(self, far: int, relay: subprocess.Popen[bytes]) -> None:
+        self._far = far
+        self._relay = relay
+
+    def __call__(self) -> None:
+        enter(self._far)
+
+    def connect(self, port: int) -> socket.socket:
+        """A client of the far side, connected to the near one."""
+
+        def connect() -> socket.socket:
+            enter(self._far)  # which concerns this thread alone
+            return socket.create_connection((NEAR, port), 10)
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(connect).result()
+
+    def break_off(self) -> None:
+        """From now on every packet is lost, without a word to either side."""
+        self._relay.send_signal(signal.SIGSTOP)
+
+
+@contextmanager
+def delay_link(rtt: float) -> Iterator[DelayedLink]:
+    """Run in the near namespace, with NEAR as its address, `rtt` seconds from FAR.
+
+    Skips the test where namespaces or TUN devices are not to be had.
     """
     with private_network():
         near = make_tun("near", NEAR)
@@ -47,7 +75,7 @@ def delay_link(rtt: float) -> Iterator[Callable[[], None]]:
         os.close(near)
         os.close(far)
         try:
-            yield lambda: enter(far_network)
+            yield DelayedLink(far_network, relay)
         finally:
             relay.kill()
             relay.wait()

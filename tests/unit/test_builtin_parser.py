@@ -21,7 +21,7 @@ def tables(parser: BuiltinParser) -> list[bytes]:
 
 
 def test_a_line_means_the_same_when_it_comes_again() -> None:
-    parser = BuiltinParser()
+    parser = BuiltinParser(scanning=False)
     first = read(parser)
     again = read(parser)
     for name in Request.__slots__:
@@ -30,13 +30,13 @@ def test_a_line_means_the_same_when_it_comes_again() -> None:
 
 
 def test_only_lines_of_usual_names_are_kept_and_no_secret() -> None:
-    parser = BuiltinParser()
+    parser = BuiltinParser(scanning=False)
     read(parser)
     assert tables(parser) == [b"Accept: */*", b"Connection: close", b"Host: a"]
 
 
 def test_the_tables_stay_within_their_bounds_and_begin_anew() -> None:
-    parser = BuiltinParser()
+    parser = BuiltinParser(scanning=False)
     for number in range(builtin_parser._LINES_MAX + 1):
         read(parser, b"GET / HTTP/1.1\r\nHost: h%d\r\nAccept: a%d\r\nX-%d: b\r\n\r\n" % (number, number, number))
     assert len(parser._usual) == len(parser._usual_special) == 1
@@ -49,7 +49,7 @@ def test_the_tables_stay_within_their_bounds_and_begin_anew() -> None:
 
 @pytest.mark.parametrize("line", [b"Accept : */*", b" Accept: */*", b"Accept", b"Accept: \x00", b"Accept: a\rb", b""])
 def test_a_malformed_line_of_a_usual_name_is_refused_each_time_and_never_kept(line: bytes) -> None:
-    parser = BuiltinParser()
+    parser = BuiltinParser(scanning=False)
     for _ in range(2):
         with pytest.raises(ProtocolError, match="malformed"):
             parser.parse([line], _blank())

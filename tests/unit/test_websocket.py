@@ -266,14 +266,17 @@ def test_a_slow_application_holds_the_client() -> None:
     client, app = accepted()
     with client:
         client.feed(text("a" * 40000), text("a" * 40000))
+        assert client.wire.transport.reading  # until there is something that must wait
+        client.feed(text("b"))
         assert not client.wire.transport.reading
-        client.wire.transport.arrive(text("b"))
+        client.wire.transport.arrive(text("c"))
         client.wire.settle()
         assert client.wire.transport.waiting
         assert len(receives(client, app)["text"]) == 40000
         assert len(receives(client, app)["text"]) == 40000
         client.wire.settle()
         assert receives(client, app) == got("b")
+        assert receives(client, app) == got("c")
         assert client.wire.transport.reading
 
 

@@ -323,7 +323,7 @@ class TestLongSteps:
     def test_what_waits_is_given_to_a_worker_that_is_idle(self) -> None:
         given: list[bytes] = []
 
-        def give(descriptor: int, octets: bytes, answer_by: float) -> bool:
+        def give(descriptor: int, octets: bytes, answer_by: float, copied: bool) -> bool:
             given.append(octets)
             return True
 

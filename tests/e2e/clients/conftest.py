@@ -19,7 +19,7 @@ _TROUBLE = re.compile(r"Traceback|Exception ignored|Warning|\[(?:WARNING|ERROR|C
 def mirror(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """tests/apps/mirror.py, with four threads for WSGI; ends clean, and at once, since nothing is left under way."""
     log_path = tmp_path_factory.mktemp("mirror") / "server.log"
-    options = ("--workers", "2", "--threads", "4", "--limit-request-body", "30000000")
+    options = ("--workers", "2", "--threads", "4", "--limit-request-body", "30000000", "--ws-deflate")
     with Server(f"mirror:{request.param}", *options, log_path=log_path) as server:
         yield server.ready()
         server.signal(signal.SIGTERM)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.frameworks import check_streaming, together
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 if TYPE_CHECKING:
     from support.frameworks import Browse, Launch
@@ -58,6 +60,19 @@ def test_the_client_and_scheme_that_a_trusted_proxy_names(site: Server, browse: 
     forwarded = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
     answer = browse(site).get("/where", headers=forwarded).json()
     assert answer == {"client": "192.0.2.7", "url": site.url("/where").replace("http:", "https:")}
+
+
+def test_a_websocket(site: Server) -> None:
+    url = site.url("/socket").replace("http:", "ws:")
+    if "(wsgi)" in site.log:
+        with pytest.raises(InvalidStatus):  # there is none: a request like any other
+            connect(url)
+        return
+    with connect(url) as client:
+        for message in ("hello", "Zażółć" * 20_000, ""):
+            client.send(message)
+            assert client.recv(10) == message
+    assert client.close_code == 1000
 
 
 def test_many_at_once(site: Server, browse: Browse) -> None:
