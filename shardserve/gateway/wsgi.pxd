@@ -1,7 +1,7 @@
 from shardserve.http.exchange cimport Exchange
 from shardserve.http.head cimport CheckedHead
 
-cdef dict _NAMES
+cdef dict _NAMES, _STATUSES
 
 cdef class WsgiGateway:
     cdef public object app

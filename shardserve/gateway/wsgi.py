@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _NAMES: dict[str, bytes] = {}  # of response fields, as octets
 _NAMES_MAX = 512
+_STATUSES: dict[str, tuple[int, bytes]] = {}  # as applications give them -> number and line
+_STATUS_MAX = 64  # characters of one that is kept
 
 
 class WsgiGateway:
@@ -148,13 +150,9 @@ class WsgiExchange(Exchange):
                 exc_info = None  # or the frame and the traceback keep each other alive
         elif self._status:
             raise RuntimeError("start_response was called twice without exc_info")
-        if not isinstance(status, str):
-            raise TypeError(f"start_response: the status is a str such as '200 OK', not {status!r}")
-        code = status[:3]
-        if not code.isdecimal() or not code.isascii() or status[3:4] not in ("", " "):
-            raise ValueError(f"start_response: {status!r} is not a status such as '200 OK'")
-        number = int(code)
-        self._head = CheckedHead(status_line(number), _encode(headers))  # now, while the application can be told
+        known = _STATUSES.get(status) if type(status) is str else None
+        number, line = known or _learn_status(status)
+        self._head = CheckedHead(line, _encode(headers))  # now, while the application can be told
         self._status = number
         return self._write
 
@@ -177,6 +175,19 @@ def check_block(block: object) -> None:
     """Raise TypeError for what must not be a block of a response."""
     if not isinstance(block, bytes):
         raise TypeError(f"a WSGI application yields bytes, not {type(block).__name__}")
+
+
+def _learn_status(status: object) -> tuple[int, bytes]:
+    """The number of a status such as '200 OK', and its line."""
+    if not isinstance(status, str):
+        raise TypeError(f"start_response: the status is a str such as '200 OK', not {status!r}")
+    code = status[:3]
+    if not code.isdecimal() or not code.isascii() or status[3:4] not in ("", " "):
+        raise ValueError(f"start_response: {status!r} is not a status such as '200 OK'")
+    found = int(code), status_line(int(code))
+    if len(_STATUSES) < _NAMES_MAX and len(status) < _STATUS_MAX:
+        _STATUSES[status] = found
+    return found
 
 
 def _encode(headers: Fields) -> list[tuple[bytes, bytes]]:

@@ -58,6 +58,9 @@ def _awaited(awaitable: Any) -> list[traceback.FrameSummary]:
                     frames.append(traceback.FrameSummary(code.co_filename, frame.f_lineno, code.co_name))
                 awaitable = getattr(awaitable, f"{prefix}_{link}")
                 break
-        else:  # what `async for` awaits does not name its generator
-            awaitable = next((one for one in gc.get_referents(awaitable) if hasattr(one, "ag_frame")), None)
+        else:  # what `async for` awaits does not name its generator, nor what a compiled coroutine awaits its coroutine
+            followed = (
+                one for one in gc.get_referents(awaitable) if hasattr(one, "ag_frame") or hasattr(one, "cr_frame")
+            )
+            awaitable = next(followed, None)
     return frames

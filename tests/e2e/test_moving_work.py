@@ -93,14 +93,15 @@ def test_a_request_moves_with_its_body_and_what_comes_behind_it(held: Held, chun
         client.close()
 
 
-@pytest.mark.parametrize("held", [(), (POOL,)], indirect=True)
-def test_what_waits_everywhere_goes_to_the_first_that_is_free(held: Held) -> None:
+@pytest.mark.parametrize(("held", "reads"), [((), False), ((POOL,), True)], indirect=["held"])
+def test_what_waits_everywhere_goes_to_the_first_that_is_free(held: Held, reads: bool) -> None:
     for _ in range(3):
         held.hold()
     waiting = [socket.create_connection(("127.0.0.1", held.server.port), 10) for _ in range(9)]
     for sock in waiting:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-    eventually("all wait for a thread", lambda: held.accepted() == 12)
+    if reads:
+        eventually("all wait for a thread", lambda: held.accepted() == 12)
     held.server.signal(signal.SIGTTIN)  # a fourth worker, which has nothing to do
     held.server.wait_for(r"shard 3: worker \d+ serves")
     answered = set()
@@ -176,7 +177,7 @@ def test_a_stopped_worker_gets_no_work_for_long(held: Held) -> None:
 
 def test_whoever_asked_for_work_and_has_left_meanwhile_gets_none(site: Site) -> None:
     """At the end of the service a question may still lie in the inbox of a worker that stood still."""
-    held = Held(site, "--workers", "2", "--timeout", "0")
+    held = Held(site, "--workers", "2", "--timeout", "0", POOL)
     slow, asks = held.hold(), held.hold()
     waiting = [held.send("/", 10) for _ in range(8)]
     eventually("all wait for a thread", lambda: held.accepted() == 10)

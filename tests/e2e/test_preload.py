@@ -129,10 +129,10 @@ def test_a_template_that_is_killed_while_it_imports_is_tried_again(site: Site) -
 
 def test_recycling_under_load_loses_nothing(serve: Serve) -> None:
     server = serve("probe:wsgi", "--workers", "2", "--preload", "--max-requests", "100")
-    with Load(server.port, clients=16, requests=1500) as load:
+    with Load(server.port, clients=16, requests=6000) as load:
         server.wait_for(r"has begun \d+ requests \(--max-requests\) and is replaced", count=2)
         tally = load.finish()
-    assert tally.ok == 1500, tally
+    assert tally.ok == 6000, tally
     assert len(tally.pids) > 2
     assert "died" not in server.log
 
