@@ -16,10 +16,10 @@ serve: $(VENV)/.installed            ## run the server on the bundled demo
 	@exec $(RUN)/shardserve shardserve.demo:app --workers 4
 
 test: suite                          ## every test; what cannot run here skips with its reason
-	$(RUN)/python -m pytest -q -n 2 tests/sharding
+	$(RUN)/python -m pytest -q -n 2 --dist worksteal tests/sharding
 
 suite: $(BUILT)                ## the same without the matrix of tests/sharding
-	$(RUN)/python -m pytest -q -n 6 --ignore tests/sharding $(TESTS)
+	$(RUN)/python -m pytest -q -n 6 --dist worksteal --ignore tests/sharding $(TESTS)
 
 sharding: $(VENV)/.compiled             ## the matrix of tests/sharding in full, with its tables (docs/sharding.md)
 	SHARDING=full $(RUN)/python -m pytest -q tests/sharding

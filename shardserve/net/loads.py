@@ -109,8 +109,9 @@ def note_calls(line: memoryview, free: int) -> None:
 
 def claim_free(line: memoryview) -> None:
     """Write to another shard's line that it has been given a call, before it says so itself."""
-    if line[_FREE]:
-        line[_FREE] -= 1
+    free = line[_FREE]  # once: its own worker may write between two looks
+    if free:
+        line[_FREE] = free - 1
 
 
 def note_one_busy(line: memoryview) -> None:
