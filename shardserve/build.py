@@ -40,6 +40,7 @@ COMPILED = (
     "shardserve.gateway.wsgi",
     "shardserve.gateway.wsgi_inline",
     "shardserve.worker.loop",
+    "shardserve.http.last_head",
     "shardserve.http.line_writer",
 )
 PURE = "SHARDSERVE_PURE"  # the variable: 1 = compile nothing (when installed), import nothing compiled (when run)

@@ -5,6 +5,12 @@ from shardserve.http.request cimport Request
 
 cdef dict _NAMES, _PROTOCOLS
 
+cdef class Known:
+    cdef public dict base
+    cdef public dict fields
+
 cdef str _learn_name(bytes name)
-@cython.locals(base=dict, environ=dict, path=str, target=str, root=str, query=str, names=dict, name=bytes, value=bytes, key=str)
+@cython.locals(name=bytes, value=bytes, key=str)
+cdef _set_fields(dict environ, list headers)
+@cython.locals(known=Known, fields=dict, environ=dict, path=str, target=str, root=str, query=str)
 cpdef dict make_environ(WsgiGateway gateway, Wire wire, Request request, body)

@@ -21,6 +21,9 @@ _NAMES = {
     b"proxy": "",  # HTTP_PROXY would be taken for a setting of the server's own ("httpoxy", CVE-2016-5385)
 }
 _NAMES_MAX = 512
+_PLACES = dict.fromkeys(
+    ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "RAW_URI", "SERVER_PROTOCOL", "wsgi.input"), ""
+)
 _PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
 
 
@@ -45,14 +48,43 @@ def _set_ends(environ: dict[str, Any], wire: Wire, client: tuple[str, int] | Non
         environ.pop("REMOTE_PORT", None)
 
 
+class Known:
+    """What is known of a connection: `base` of all its environs, and `fields`, base with the fields that came last."""
+
+    __slots__ = ("base", "fields")
+
+    def __init__(self, base: dict[str, Any], wire: Wire) -> None:
+        # Places for what each request sets: a dictionary that has its size is copied at once.
+        self.base: dict[str, Any] = {**base, **_PLACES}
+        self.fields: dict[str, Any] | None = None
+        _set_ends(self.base, wire, wire.client, wire.scheme)
+
+
+def _set_fields(environ: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> None:
+    for name, value in headers:
+        key = _NAMES.get(name)
+        if key is None:
+            key = _learn_name(name)
+        if key:
+            if key in environ:
+                environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + value.decode("latin-1")
+            else:
+                environ[key] = value.decode("latin-1")
+
+
 def make_environ(gateway: WsgiGateway, wire: Wire, request: Request, body: Spool | None) -> dict[str, Any]:
     """The environ of a request; strings are latin-1 decoded octets."""
-    base: Any = wire.memo
-    if base is None:
-        base = gateway.base.copy()
-        _set_ends(base, wire, wire.client, wire.scheme)
-        wire.memo = base
-    environ: dict[str, Any] = base.copy()
+    known: Any = wire.memo
+    if known is None:
+        wire.memo = known = Known(gateway.base, wire)
+    fields: dict[str, Any] | None = known.fields if request.again else None
+    if fields is None:
+        environ: dict[str, Any] = known.base.copy()
+        _set_fields(environ, request.headers)
+        # Those of a request that will come again, as far as one can tell, and of no other.
+        known.fields = environ.copy() if request.again else None
+    else:
+        environ = fields.copy()
     path = target = request.path.decode("latin-1")
     if "%" in target:
         path = decode_path(request.path).decode("latin-1")
@@ -70,20 +102,9 @@ def make_environ(gateway: WsgiGateway, wire: Wire, request: Request, body: Spool
         environ["QUERY_STRING"] = query = request.query.decode("latin-1")
         environ["RAW_URI"] = f"{target}?{query}"
     else:
-        environ["QUERY_STRING"] = ""
         environ["RAW_URI"] = target
     environ["SERVER_PROTOCOL"] = _PROTOCOLS[request.version]
     environ["wsgi.input"] = io.BytesIO() if body is None else body.file()
-    names = _NAMES
-    for name, value in request.headers:
-        key = names.get(name)
-        if key is None:
-            key = _learn_name(name)
-        if key:
-            if key in environ:
-                environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + value.decode("latin-1")
-            else:
-                environ[key] = value.decode("latin-1")
     if request.length != 0:
         # The body has been read and decoded whole, so its length is known even where it came in chunks.
         environ["CONTENT_LENGTH"] = str(body.size if body is not None else 0)

@@ -1,6 +1,7 @@
 cimport cython
 from shardserve.http.exchange cimport Exchange
 from shardserve.http.h1_files cimport H1Files
+from shardserve.http.last_head cimport LastHead
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
 
@@ -17,6 +18,7 @@ cdef class H1Reading(H1Files):
     cdef public object _body
     cdef public bytes _buffer
     cdef public bint _eof
+    cdef public LastHead _last_head
     cdef public object _left
     cdef public object _limits
     cdef public object _pace

@@ -16,6 +16,7 @@ from shardserve.http.exchange import CALLS_MAX
 from shardserve.http.grammar import CRLF
 from shardserve.http.h1_files import H1Files
 from shardserve.http.h1_states import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
+from shardserve.http.last_head import LastHead
 from shardserve.http.pace import BodyPace
 from shardserve.http.partial_head import PartialHead, earliest_fault
 from shardserve.http.request import HEAD_END, read_request
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from shardserve.http.exchange import Exchange
     from shardserve.http.lifetime import Remaining
+    from shardserve.http.request import Request
     from shardserve.http.service import Service
 
 _TURNS = range(16)  # requests of one pipeline are answered in a row before other connections get their turn
@@ -43,6 +45,7 @@ class H1Reading(H1Files):
         "_body",
         "_buffer",
         "_eof",
+        "_last_head",
         "_left",
         "_limits",
         "_pace",
@@ -63,6 +66,7 @@ class H1Reading(H1Files):
         self._buffer = octets
         self._raw = b""  # the current request as it came, where it may be moved
         self._blank = False  # an empty line before the next request has been skipped
+        self._last_head: LastHead | None = None
         self._partial: PartialHead | None = None  # while a head has begun: the deadline is that of the whole head
         self._body: ChunkedBody | None = None
         self._left = 0  # octets of the request body to come, where its length was declared
@@ -216,7 +220,10 @@ class H1Reading(H1Files):
             head, data = data, b""
         else:
             head, data = data[:end], data[end:]
-        request = read_request(head, service.parser, self._limits)
+        if self._last_head is not None:
+            request = self._last_head.read(head, service.parser, self._limits)
+        else:
+            request = self._read_first(head)
         service.requests += 1
         if service.give_idle is not None and not request.expect_continue:
             self._raw = head
@@ -238,23 +245,34 @@ class H1Reading(H1Files):
                 self._keep_for_later(data)
             exchange.end()
         else:
-            if request.length is None:
-                self._state = CHUNKED
-                self._body = ChunkedBody(self._limits)
-            else:
-                self._state = LENGTH
-                self._left = request.length
-            self._pace = BodyPace(service.now)
-            self.deadline = service.now + 1.0
-            if not self._reading:
-                self.release()  # what has been held is this body: the rest of it is wanted now
-            if data:
-                self._read_body(data)
+            self._begin_body(request, data)
         if self._exchange is exchange:  # a malformed body may have ended it already
             exchange.start()
             if self._eof and self._exchange is exchange:
                 self._at_eof(exchange)
         return self._state == HEAD
+
+    def _read_first(self, head: bytes) -> Request:
+        """Read the connection's first head; only the next one can be like one before, and many have no next one."""
+        request = read_request(head, self.service.parser, self._limits)
+        if request.keep_alive:
+            self._last_head = LastHead()
+        return request
+
+    def _begin_body(self, request: Request, data: bytes) -> None:
+        """Read the body, of which `data` has come, perhaps with what follows it."""
+        if request.length is None:
+            self._state = CHUNKED
+            self._body = ChunkedBody(self._limits)
+        else:
+            self._state = LENGTH
+            self._left = request.length
+        self._pace = BodyPace(self.service.now)
+        self.deadline = self.service.now + 1.0
+        if not self._reading:
+            self.release()  # what has been held is this body: the rest of it is wanted now
+        if data:
+            self._read_body(data)
 
     def _at_eof(self, exchange: Exchange) -> None:
         """A pipelined request has been begun after the client had ended its side."""

@@ -1,4 +1,5 @@
 cdef class Request:
+    cdef public bint again
     cdef public str method
     cdef public bytes path
     cdef public bytes query

@@ -74,6 +74,7 @@ class Request:
     """
 
     __slots__ = (
+        "again",
         "ambiguous",
         "expect_continue",
         "forwarded",
@@ -99,6 +100,7 @@ class Request:
     forwarded: bool  # some X-Forwarded- field is there
     special: list[Field]  # those of `headers` whose names are SPECIAL
     ambiguous: bool  # some name has an underscore
+    again: bool  # its fields are those of the request before it on the connection
     upgrade: bool  # Connection names Upgrade (RFC 9110 section 7.8)
 
     def restart(self) -> None:
@@ -137,6 +139,7 @@ class Request:
 def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     """Turn a whole head, up to and with its empty line, into a Request. Raises ProtocolError."""
     request = Request()
+    request.again = False
     if parser.scan is not None and parser.scan(head, request, limits):
         return request
     if len(head) > limits.least:

@@ -1,0 +1,134 @@
+"""Heads that come again on a connection mean what they would mean alone, whatever has come before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rfc import cases
+from support.corpus import load
+from support.wire import EVERY_PARSER, Driver, parser_called
+
+from shardserve.errors import ProtocolError
+from shardserve.http.last_head import LastHead
+from shardserve.http.request import HEAD_END, Limits, Request, read_request
+
+WHAT = [name for name in Request.__slots__ if name not in ("again", "special")]
+FIELDS = (
+    b"Host: known\r\nUser-Agent: something of more than sixty-four octets, which is what is kept\r\nCookie: a=b\r\n"
+)
+LINES = [
+    b"GET / HTTP/1.1",
+    b"POST /a?b HTTP/1.1",
+    b"GET * HTTP/1.1",
+    b"OPTIONS * HTTP/1.1",
+    b"GET / HTTP/1.0",
+    b"GET http://other/ HTTP/1.1",
+    b"GET  / HTTP/1.1",
+    b"BREW / HTTP/1.1",
+    b"GET /\x7f HTTP/1.1",
+]
+MORE = [
+    b"",
+    b"Content-Length: 5\r\n",
+    b"Connection: close\r\n",
+    b"Expect: 100-continue\r\nContent-Length: 5\r\n",
+    b"X-Forwarded-For: 1.2.3.4\r\n",
+    b"X_Y: z\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Host: known\r\n",
+    b"A: " + b"b" * 2100 + b"\r\n",
+]
+
+
+class Reader:
+    """Reads a connection's heads; `again` of them had the fields of the one before."""
+
+    def __init__(self, parser: Any) -> None:
+        self._parser = parser
+        self._last = LastHead()
+        self.again = 0
+
+    def read(self, head: bytes, limits: Limits) -> Request:
+        request = self._last.read(head, self._parser, limits)
+        self.again += request.again
+        return request
+
+
+def meaning(read: Any, head: bytes, limits: Limits) -> Any:
+    try:
+        request = read(head, limits)
+    except ProtocolError as error:
+        return error.status, error.reason
+    return {name: getattr(request, name) for name in WHAT}
+
+
+@pytest.mark.parametrize("name", EVERY_PARSER)
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(LINES), st.sampled_from(MORE)), min_size=2, max_size=6))
+def test_each_means_what_it_means_alone(name: str, heads: list[tuple[bytes, bytes]]) -> None:
+    parser = parser_called(name)
+    reader, limits = Reader(parser), Limits(body=100)
+    for line, more in heads:
+        head = line + b"\r\n" + FIELDS + more + b"\r\n"
+        alone = meaning(lambda head, limits: read_request(head, parser, limits), head, limits)
+        found = meaning(reader.read, head, limits)
+        assert found == alone
+        if isinstance(found, dict):
+            found["headers"].append((b"an", b"application's"))  # its list is its own
+
+
+def test_each_head_of_the_corpus_means_the_same_when_it_comes_again() -> None:
+    parser, again = parser_called("builtin"), 0
+    for case in load(cases).values():
+        head, end, _ = case.octets.partition(HEAD_END)
+        reader = Reader(parser)
+        seen = [meaning(reader.read, head + end, case.limits) for _ in "abc"]
+        assert seen[0] == seen[1] == seen[2], head
+        again += reader.again
+    assert again > 10
+
+
+@pytest.mark.parametrize("gateway", ["asgi", "wsgi"])
+def test_an_application_sees_each_of_them_whole(gateway: str) -> None:
+    seen: list[Any] = []
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["method"], scope["path"], scope["query_string"], list(scope["headers"])))
+        scope["headers"].append((b"x-own", b"1"))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append({key: value for key, value in environ.items() if not key.startswith("wsgi.")})
+        environ["HTTP_X_OWN"] = "1"
+        start_response("204 No Content", [])
+        return []
+
+    heads = [
+        line + b"\r\n" + FIELDS + more + b"\r\n" + body
+        for line, more, body in [
+            (b"GET /a?b HTTP/1.1", b"", b""),
+            (b"GET /a HTTP/1.1", b"", b""),
+            (b"GET /b%20c HTTP/1.1", b"", b""),
+            (b"GET /a?b HTTP/1.1", b"", b""),
+            (b"POST /d HTTP/1.1", b"Content-Length: 2\r\n", b"ok"),
+            (b"POST /d HTTP/1.1", b"Content-Length: 2\r\n", b"ok"),
+            (b"POST /d HTTP/1.1", b"Content-Length: 2\r\n", b"ok"),
+            (b"GET /a?b HTTP/1.1", b"", b""),
+        ]
+    ]
+
+    def drive() -> Driver:
+        return Driver.asgi(asgi, "builtin") if gateway == "asgi" else Driver.wsgi(wsgi, "builtin", inline=True)
+
+    for head in heads:
+        with drive() as wire:
+            wire.feed(head)
+    alone, seen = seen, []
+    with drive() as wire:
+        for head in heads:
+            wire.feed(head)
+    assert seen == alone
