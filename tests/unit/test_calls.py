@@ -48,8 +48,8 @@ def wsgi_hello(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [b"ok"]
 
 
-# What was counted when this was written (31, 30; 37, 36), and two for names that find no place in a table any more, which
-# other tests may have filled.
+# What was counted when this was written (31, 30; 37, 36), and two for names that find no place in a table any more:
+# other tests may have filled it.
 @pytest.mark.parametrize(("octets", "pure"), [(PLAIN, 33), (BROWSER, 32)], ids=["plain", "with some fields"])
 def test_an_asgi_request_takes_so_many_calls(octets: bytes, pure: int) -> None:
     with Driver.asgi(hello, "builtin") as wire:
