@@ -10,7 +10,7 @@ SOURCES := setup.py shardserve/build.py $(wildcard shardserve/*/*.py shardserve/
 
 .PHONY: serve test suite compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat compliance
 
-serve: $(VENV)/.installed            ## run the server on the bundled demo
+serve: $(VENV)/.quick                ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
 	@echo "Next: curl http://127.0.0.1:8000/who   or your own: $(RUN)/shardserve myapp:app --workers 4"
 	@exec $(RUN)/shardserve shardserve.demo:app --workers 4
@@ -73,6 +73,11 @@ clean:
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("shardserve needs Python 3.11 or newer; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
+
+# For a first look: nothing is compiled, which would take some minutes.
+$(VENV)/.quick: pyproject.toml | $(VENV)/bin/python
+	SHARDSERVE_PURE=1 $(RUN)/python -m pip install -q -e .
+	@touch $@
 
 # Compiles as well, where there is a C compiler.
 $(VENV)/.installed: pyproject.toml $(SOURCES) | $(VENV)/bin/python
