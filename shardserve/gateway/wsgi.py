@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from shardserve.gateway.target import TrustedProxies
-    from shardserve.http.exchange import Wire
+    from shardserve.http.exchange import Give, Wire
     from shardserve.http.request import Request
 
     App = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]], Iterable[bytes]]
@@ -124,6 +124,14 @@ class WsgiExchange(Exchange):
         self._ended = True
         if self._started:
             self._ready()
+
+    def pass_on(self, give: Give) -> bool:
+        """See Turn.pass_on; for a request that waits for its call."""
+        if not self.wire.move(self, give):
+            return False
+        self.gone = True
+        self._forget_body()
+        return True
 
     def _forget_body(self) -> None:
         """Give its memory and disk back."""

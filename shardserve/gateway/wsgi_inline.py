@@ -132,14 +132,6 @@ class InlineExchange(WsgiExchange):
         if gateway.take(self):
             self.call()
 
-    def pass_on(self, give: Give) -> bool:
-        """Let another worker serve the request, if `give` can pass it on; for one that waits."""
-        if not self.wire.move(self, give):
-            return False
-        self.gone = True
-        self._forget_body()
-        return True
-
     def call(self) -> None:
         """Call the application; what it sends is sent, and what comes later goes on by itself."""
         request = self.request

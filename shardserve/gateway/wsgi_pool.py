@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shardserve.gateway.target import TrustedProxies
     from shardserve.gateway.threads import ThreadPool
     from shardserve.gateway.wsgi import App
-    from shardserve.http.exchange import Give, Wire
+    from shardserve.http.exchange import Wire
     from shardserve.http.files import FilePart
     from shardserve.http.request import Request
 
@@ -99,14 +99,6 @@ class PoolExchange(WsgiExchange):
     def _ready(self) -> None:
         """See WsgiExchange._ready."""
         self._gateway.turns.take(self)
-
-    def pass_on(self, give: Give) -> bool:
-        """See Turn.pass_on."""
-        if not self.wire.move(self, give):
-            return False
-        self.gone = True
-        self._forget_body()
-        return True
 
     def shed(self) -> None:
         """See Turn.shed."""

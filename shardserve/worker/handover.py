@@ -135,7 +135,7 @@ class Handover:
             return self._shard
         return target
 
-    def push(self, shard: int, descriptor: int, octets: bytes, answer_by: float, copied: bool = True) -> bool:
+    def push(self, shard: int, descriptor: int, octets: bytes, answer_by: float, copied: bool) -> bool:
         """Put a connection into the inbox of a shard, and take that for the call that it can make.
 
         Where calls are made inline it stays open here until the one under way has ended: a copy, to whoever gets it.
