@@ -247,12 +247,15 @@ class Supervisor:
             shard.retry_at = time.monotonic() + _FORK_AGAIN
             return
         shard.incoming = child
-        self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_message(child))
         if child.pid:
             self._on_born(child)
 
     def _on_born(self, child: Child) -> None:
-        """A worker has its process: see when that ends."""
+        """A worker has its process: hear what it says, and see when that ends.
+
+        Not before: one that a template has forked may be ready sooner than the template has said its pid.
+        """
+        self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_message(child))
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_exit(child))
 
     def _make_room(self, shard: Shard) -> None:
