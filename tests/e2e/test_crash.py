@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.load import Load
-from support.proc import accepted, alive, eventually, queued, tcp_listeners
+from support.proc import accepted, alive, eventually, own_listener, queued
 from support.site import SERVES
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_sigkill_under_load_loses_only_what_the_worker_had_accepted(serve: Serve
         load.wait_for(500)
         before = server.workers()
         victim = before[1]
-        listener = tcp_listeners(victim, server.port)
+        listener = own_listener(victim, server.port)
         # Stopped first, so that what it has accepted stays as it is while connections gather in its queue.
         os.kill(victim, signal.SIGSTOP)
         eventually("clients wait in the queue", lambda: queued(server.port) > 0)
@@ -60,7 +60,7 @@ def test_sigkill_under_load_loses_only_what_the_worker_had_accepted(serve: Serve
     assert set(tally.lost) <= DEATHS, tally
     assert sum(tally.lost.values()) == had_accepted, tally
     assert tally.ok >= 2000, tally
-    assert tcp_listeners(replacement(server, before), server.port) == listener
+    assert own_listener(replacement(server, before), server.port) == listener
     assert f"worker {victim} died (SIGKILL)" in server.log
 
 
@@ -131,7 +131,7 @@ def test_sigterm_to_a_worker_replaces_it_and_loses_nothing(serve: Serve, app: st
     with Load(server.port, "/block?0.004", clients=32) as load:
         load.wait_for(200)
         victim = server.workers()[2]
-        listener = tcp_listeners(victim, server.port)
+        listener = own_listener(victim, server.port)
         before = server.workers()
         os.kill(victim, signal.SIGTERM)
         server.wait_for(f"worker {victim} got SIGTERM and is replaced")
@@ -139,7 +139,7 @@ def test_sigterm_to_a_worker_replaces_it_and_loses_nothing(serve: Serve, app: st
         load.wait_for(200)
         tally = load.stop()
     assert not tally.lost, tally
-    assert tcp_listeners(replacement(server, before), server.port) == listener
+    assert own_listener(replacement(server, before), server.port) == listener
     assert "died" not in server.log
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import socket
-from collections import Counter
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import pytest
 from support.load import Load
-from support.proc import LISTEN, SEQPACKET, STREAM, descriptors, tcp_listeners, tcp_sockets, unix_sockets
+from support.proc import LISTEN, SEQPACKET, STREAM, descriptors, own_listener, tcp_listeners, tcp_sockets, unix_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +26,9 @@ def test_each_worker_owns_one_listener_and_the_supervisor_holds_them_all(serve: 
     server = serve("probe:asgi", "--workers", "4")
     workers = server.workers()
     assert len(workers) == 4
-    own = [tcp_listeners(pid, server.port) for pid in workers]
-    assert [len(inodes) for inodes in own] == [1, 1, 1, 1]
-    assert len(set.union(*own)) == 4
-    assert tcp_listeners(server.pid, server.port) == set.union(*own)
+    own = {own_listener(pid, server.port) for pid in workers}
+    assert len(own) == 4
+    assert tcp_listeners(server.pid, server.port) == own
 
 
 def test_a_replaced_worker_holds_no_more_than_the_first_one_did(serve: Serve) -> None:
@@ -40,7 +38,7 @@ def test_a_replaced_worker_holds_no_more_than_the_first_one_did(serve: Serve) ->
     server.wait_for("reload complete")
     for pid in server.workers():
         assert pid not in first
-        assert len(tcp_listeners(pid, server.port)) == 1
+        assert own_listener(pid, server.port)
 
 
 def test_a_worker_holds_only_its_own_channel_and_nothing_of_the_supervisor(serve: Serve) -> None:
@@ -59,14 +57,16 @@ def test_a_worker_holds_only_its_own_channel_and_nothing_of_the_supervisor(serve
         assert "pidfd" not in descriptors(pid, "anon_inode")
 
 
-def test_2000_new_connections_spread_evenly(serve: Serve, note: Note) -> None:
+def test_2000_new_connections_spread_over_all_workers(serve: Serve, note: Note) -> None:
     server = serve("probe:asgi", "--workers", "4")
     with Load(server.port, clients=16, requests=2000) as load:
         tally = load.finish()
     note(tally)
     assert tally.ok == 2000, tally
     assert sorted(tally.pids) == sorted(server.workers())
-    assert all(400 <= count <= 600 for count in tally.pids.values()), tally
+    # A new one goes where the fewest are open: to a worker that is held up, by whatever else runs here, go fewer. How
+    # evenly those spread that stay open: tests/sharding/test_balance.py.
+    assert all(count >= 100 for count in tally.pids.values()), tally
 
 
 def test_a_unix_socket_is_one_listener_that_all_workers_share(serve: Serve, tmp_path: Path) -> None:
@@ -142,5 +142,5 @@ def test_several_addresses_at_once(serve: Serve, tmp_path: Path) -> None:
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
     with Load(str(path), clients=1, requests=1) as load:
         assert load.finish().ok == 1
-    counts = Counter(len(tcp_listeners(pid, int(port))) for pid in server.workers() for port in ports.values())
-    assert counts == {1: 4}  # each of two workers has one listener of each of two addresses
+    own = {own_listener(pid, int(port)) for pid in server.workers() for port in ports.values()}
+    assert len(own) == 4  # each of two workers has one listener of each of two addresses

@@ -85,6 +85,18 @@ def tcp_listeners(pid: int, port: int) -> set[str]:
     return descriptors(pid, "socket") & {one.inode for one in tcp_sockets(port) if one.state == LISTEN}
 
 
+def own_listener(pid: int, port: int) -> str:
+    """The inode of the one listening socket on `port` that a worker holds.
+
+    Waits for it: on a busy machine a sibling may not move for so long that the worker accepts for it as well.
+    """
+    end = time.monotonic() + 10
+    while len(found := tcp_listeners(pid, port)) != 1:
+        assert time.monotonic() < end, f"{pid} holds {found}"
+        time.sleep(0.01)
+    return found.pop()
+
+
 def accepted(pid: int, port: int) -> int:
     """How many connections to `port` a process has accepted that neither side has closed."""
     return len(descriptors(pid, "socket") & {one.inode for one in tcp_sockets(port) if one.state == ESTABLISHED})
