@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 TESTS  ?= tests
+WORKERS ?= 6
 FUZZ_SECONDS ?= 3600
 RUN    := $(VENV)/bin
 # What tests run on: with SHARDSERVE_PURE=1 nothing needs compiling.
@@ -8,7 +9,7 @@ BUILT  := $(VENV)/$(if $(filter-out 0,$(SHARDSERVE_PURE)),.tests,.compiled)
 INSTALL ?= -e '.[dev,test]'
 SOURCES := setup.py shardserve/build.py $(wildcard shardserve/*/*.py shardserve/*/*.pxd shardserve/*/*/*.py shardserve/*/*/*.pxd)
 
-.PHONY: serve test suite compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat compliance
+.PHONY: serve test suite environment compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat compliance
 
 serve: $(VENV)/.quick                ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
@@ -19,7 +20,9 @@ test: suite                          ## every test; what cannot run here skips w
 	$(RUN)/python -m pytest -q -n 2 --dist worksteal tests/sharding
 
 suite: $(BUILT)                ## the same without the matrix of tests/sharding
-	$(RUN)/python -m pytest -q -n 6 --dist worksteal --ignore tests/sharding $(TESTS)
+	$(RUN)/python -m pytest -q -n $(WORKERS) --dist worksteal --ignore tests/sharding $(TESTS)
+
+environment: $(BUILT)                ## what the suite runs on, and no more
 
 sharding: $(VENV)/.compiled             ## the matrix of tests/sharding in full, with its tables (docs/sharding.md)
 	SHARDING=full $(RUN)/python -m pytest -q tests/sharding
@@ -73,6 +76,7 @@ clean:
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("shardserve needs Python 3.11 or newer; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install -q --upgrade pip  # the one that Python 3.11 brings takes twice as long for the rest
 
 # For a first look: nothing is compiled, which would take some minutes.
 $(VENV)/.quick: pyproject.toml | $(VENV)/bin/python

@@ -2,7 +2,8 @@
 
 Everything else about the package stands in pyproject.toml. Environment variables:
 SHARDSERVE_PURE=1      compile nothing: a wheel for every platform
-SHARDSERVE_COMPILED=1  fail if a module cannot be compiled, instead of leaving it as Python (for wheels and for CI)
+SHARDSERVE_COMPILED=1  fail if a module cannot be compiled, instead of leaving it as Python (for wheels)
+OPTIMIZE=0             how far the C compiler optimizes; 2 unless that is said, whatever CFLAGS says
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from setuptools.errors import CompileError
 
 LISTED = runpy.run_path("shardserve/build.py")
 REQUIRED = os.environ.get(LISTED["REQUIRE"], "0") not in ("", "0")
+OPTIMIZE = os.environ.get("OPTIMIZE") or "2"
+# What Cython puts beside a module that has to do with typed memoryviews, once instead of in each: half of all the C.
+SHARED = "shardserve._cyutility"
 DIRECTIVES = {
     "language_level": "3",
     "annotation_typing": False,  # an annotation stays a hint, as it is uncompiled; types stand in .pxd files
@@ -31,6 +35,14 @@ class BuildExtensions(build_ext):
     """Translates each module to C when its turn comes, so that one that fails leaves the others alone."""
 
     translating = threading.Lock()  # --parallel makes threads; Cython is not made for them, the C compilers run beside
+
+    def build_extensions(self) -> None:
+        """Compile what the others need first."""
+        every = self.extensions
+        for part in (every[:1], every[1:]):
+            self.extensions = part
+            super().build_extensions()
+        self.extensions = every
 
     def build_extension(self, ext: Any) -> None:
         """Compile one module. Raises CompileError, which setuptools passes over where the extension is optional."""
@@ -48,17 +60,20 @@ class BuildExtensions(build_ext):
             from Cython.Compiler.Errors import CompileError as CythonError
         except ImportError:
             raise CompileError("Cython is not installed") from None
+        if ext.name != SHARED and not Path(self.get_ext_fullpath(SHARED)).exists():
+            raise CompileError(f"{SHARED} has not been compiled")
         plain = Extension(ext.name, list(ext.sources))
         try:
             # Line numbers of the Python source in the debug information: for py-spy, gdb, perf.
             with self.translating:
                 (made,) = cythonize(
                     [plain],
-                    build_dir="build/cython",
+                    build_dir=f"build/cython/{sys.implementation.cache_tag}",  # two Pythons may compile at once
                     compiler_directives=DIRECTIVES,
                     emit_linenums=True,
                     force=True,
                     quiet=True,
+                    shared_utility_qualified_name=SHARED,
                 )
         except CythonError as error:
             raise CompileError(f"Cython: {error}") from None
@@ -69,7 +84,8 @@ class BuildExtensions(build_ext):
         """Compile what can be, and say on stderr what could not."""
         super().run()
         # In the end files are what counts: setuptools does not tell which of the optional extensions have failed.
-        lacking = [ext.name for ext in self.extensions if not Path(self.get_ext_fullpath(ext.name)).exists()]
+        modules = (ext.name for ext in self.extensions if ext.name != SHARED)
+        lacking = [name for name in modules if not Path(self.get_ext_fullpath(name)).exists()]
         if lacking and not self.dry_run:
             sys.stderr.write(f"shardserve: NOT compiled, and run as Python: {', '.join(lacking)}\n")
 
@@ -79,21 +95,23 @@ def _changed(path: Path) -> float:
 
 
 def extensions() -> list[Extension]:
-    """One for each listed module; none where pure Python is asked for."""
+    """One for what all need, and one for each listed module; none where pure Python is asked for."""
     if LISTED["is_pure_wanted"]():
         return []
     types = sorted(str(path) for path in Path("shardserve").rglob("*.pxd"))
-    return [
-        Extension(
-            name,
-            [name.replace(".", "/") + ".py"],
-            depends=["setup.py", *types],
-            optional=not REQUIRED,
-            # -O2 whatever CFLAGS says; debug information for line numbers; no warnings about C that nobody wrote.
-            extra_compile_args=["-O2", "-g1", "-w"],
-        )
-        for name in LISTED["COMPILED"]
-    ]
+    modules = (_extension(name, [name.replace(".", "/") + ".py"], types) for name in LISTED["COMPILED"])
+    return [_extension(SHARED, [], []), *modules]
+
+
+def _extension(name: str, sources: list[str], types: list[str]) -> Extension:
+    return Extension(
+        name,
+        sources,
+        depends=["setup.py", *types],
+        optional=not REQUIRED,
+        # Debug information for line numbers; no warnings about C that nobody wrote.
+        extra_compile_args=[f"-O{OPTIMIZE}", "-g1", "-w"],
+    )
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExtensions})

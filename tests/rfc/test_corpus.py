@@ -6,8 +6,8 @@ Parsers are those of support.wire.PARSERS: one that is added there is judged by 
 from __future__ import annotations
 
 import pytest
-from support.corpus import Case, load, mismatch, one_by_one, run
-from support.wire import PARSERS, cut
+from support.corpus import Case, in_pieces, load, mismatch, run
+from support.wire import PARSERS
 
 from rfc import cases
 
@@ -21,10 +21,11 @@ def test_the_corpus_is_as_broad_as_it_was() -> None:
 @pytest.mark.parametrize("case", CORPUS.values(), ids=CORPUS)
 def test_case(case: Case) -> None:
     octets = case.octets
-    whole, pieces = [octets], one_by_one(octets) if len(octets) <= 2000 else cut(octets, seed=1, cuts=100)
+    whole, pieces = [octets], in_pieces(octets)
     ways = [("asgi", parser, arrival) for parser in PARSERS for arrival in (whole, pieces)]
-    # What parsers make of pieces does not depend on the gateway, and threads take their time: WSGI gets them once.
-    ways += [("wsgi", parser, whole) for parser in PARSERS] + [("wsgi", PARSERS[0], pieces)]
+    # What parsers make of octets does not depend on the gateway, and threads take their time: WSGI gets them from one.
+    # From every parser, over sockets: tests/e2e/test_smuggling.py.
+    ways += [("wsgi", PARSERS[0], arrival) for arrival in (whole, pieces)]
     outcomes: dict[str, set[str]] = {}
     for gateway, parser, arrival in ways:
         outcome = run(arrival, parser, gateway, ended=case.ended, limits=case.limits)

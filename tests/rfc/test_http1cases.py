@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.corpus import one_by_one
+from support.corpus import in_pieces
 from support.wire import PARSERS, Driver
 
 from shardserve.gateway.wsgi_pool import PoolGateway
@@ -53,7 +53,7 @@ def _observe(wire: Driver, case: dict[str, Any], runner: ModuleType, marker: byt
     seen = {"got100": False, "late": False, "hang": False, "error": None, "rst": False, "t": 0.0}
 
     def send(octets: bytes) -> None:
-        wire.feed(*one_by_one(octets))
+        wire.feed(*in_pieces(octets))
         settle()
 
     def settle() -> None:

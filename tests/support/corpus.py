@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shardserve.http.request import Limits
-from support.wire import Driver
+from support.wire import Driver, cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -163,9 +163,11 @@ def run(
         return Outcome(tuple(recorder.seen), statuses, wire.closed)
 
 
-def one_by_one(octets: bytes) -> list[bytes]:
-    """Octets as pieces of one each."""
-    return [octets[at : at + 1] for at in range(len(octets))]
+def in_pieces(octets: bytes) -> list[bytes]:
+    """Octets as pieces of one each; many of them, where most are in one long field or body, cut at 100 places."""
+    if len(octets) <= 2000:
+        return [octets[at : at + 1] for at in range(len(octets))]
+    return cut(octets, seed=1, cuts=100)
 
 
 def mismatch(case: Case, outcome: Outcome) -> str:
