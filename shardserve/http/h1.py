@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # RFC 9110 sections 7.8 and 15.2.2
 _SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade"
 _DISCARD_MAX = 65536  # octets of an unwanted body that are read to keep the connection
+# Octets that are read, and thrown away, of a client that has been answered for the last time: enough for most that send a
+# whole upload before they look at the answer. More is not read, so that a worker does not work for nothing.
+_LINGER_MAX = 16 * 1024**2
 
 
 class H1Connection(H1Reading):
@@ -114,6 +117,12 @@ class H1Connection(H1Reading):
             self.close()
         else:
             self.linger()
+
+    def linger(self) -> None:
+        """See Connection.linger; nothing is answered any more."""
+        self._state = CLOSED
+        self._allowance = _LINGER_MAX
+        H1Reading.linger(self)
 
     # A WebSocket
 

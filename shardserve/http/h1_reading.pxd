@@ -39,3 +39,4 @@ cdef class H1Reading(H1Files):
     cpdef bint _begin(self, bytes data, Py_ssize_t end) except? True
     @cython.locals(exchange=Exchange)
     cpdef _read_body(self, bytes data)
+    cpdef _throw_away(self, bytes data)

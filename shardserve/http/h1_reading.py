@@ -70,7 +70,7 @@ class H1Reading(H1Files):
         self._partial: PartialHead | None = None  # while a head has begun: the deadline is that of the whole head
         self._body: ChunkedBody | None = None
         self._left = 0  # octets of the request body to come, where its length was declared
-        self._allowance = 0  # octets of an unwanted body that may still come
+        self._allowance = 0  # octets that nobody wants and that are read all the same
         self._pace: BodyPace | None = None  # of the body that is being read
         self._eof = False
         self._pumping = False
@@ -115,7 +115,9 @@ class H1Reading(H1Files):
         elif state == UPGRADED:
             if self._exchange is not None:
                 self._exchange.feed(data)
-        elif state != CLOSED:
+        elif state == CLOSED:
+            self._throw_away(data)
+        else:
             self._read_body(data)
 
     def eof_received(self) -> bool:
@@ -151,8 +153,8 @@ class H1Reading(H1Files):
             self.release()
 
     def release(self) -> None:
-        """See Wire.release; not while much of what comes next is here already."""
-        if len(self._buffer) <= _BUFFER_MAX:
+        """See Wire.release; not while much of what comes next is here already, nor once enough was thrown away."""
+        if len(self._buffer) <= _BUFFER_MAX and self._allowance >= 0:
             H1Files.release(self)
 
     def _pump(self, data: bytes) -> None:
@@ -323,6 +325,12 @@ class H1Reading(H1Files):
             self._allowance -= len(data)
             if self._allowance < 0:
                 self._end()
+
+    def _throw_away(self, data: bytes) -> None:
+        """The connection is ending: drop what comes, up to a bound; then let the client wait for the end."""
+        self._allowance -= len(data)
+        if self._allowance < 0:
+            self.hold()
 
     def _refuse_cut(self) -> None:
         self._refuse(ProtocolError(400, "the request ended before it was complete"))

@@ -159,3 +159,16 @@ def test_a_refusal_of_a_large_body_is_not_lost(serve: Serve, interface: str) -> 
         (answer,) = read_answers(send_all_then_read(server, octets), ended=True)
         assert answer.status == 413
         assert answer[b"connection"] == b"close"
+
+
+def test_what_is_read_behind_an_answer_has_an_end(server: Server) -> None:
+    with connect(server) as client:
+        client.sendall(b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n")
+        (answer,) = read_answers(rest(client), ended=True)
+        taken = 0
+        client.settimeout(0.5)
+        with pytest.raises(OSError):  # nothing moves any more, or it is reset: at most 2 s after the answer
+            while taken < MOST:
+                taken += client.send(bytes(PIECE))
+    assert answer.status == 501
+    assert taken > 6 * MIB  # as much as was sent behind the answers above

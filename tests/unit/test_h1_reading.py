@@ -90,6 +90,36 @@ def test_lingering_ends_by_itself(parser: str) -> None:
         assert wire.transport.lost
 
 
+def test_a_client_that_never_stops_is_read_for_16_mib_while_lingering_and_no_more(parser: str) -> None:
+    app = sending(start(200, (b"Connection", b"close")), body(b"ok"))
+    mib = bytes(1024**2)
+    with Driver.asgi(app, parser) as wire:
+        wire.feed(request())
+        wire.feed(*[mib] * 16)
+        assert wire.transport.reading
+        wire.feed(b"x", mib)
+        assert not wire.transport.reading
+        assert wire.transport.waiting == len(mib)
+        wire.do(wire.connection.release)  # as exchanges do at any time
+        assert not wire.transport.reading
+        wire.wait(2.5)
+        assert wire.transport.lost
+        assert wire.statuses() == [200]
+
+
+def test_an_idle_connection_whose_end_waits_for_what_is_buffered_answers_no_more(parser: str) -> None:
+    with Driver.asgi(hello, parser) as wire:
+        wire.connection.copied = True  # so that its end cannot be left to the transport
+        wire.transport.stop_taking()
+        wire.feed(request())
+        wire.wait(76)
+        assert wire.lingers
+        wire.feed(request()).take().wait(1.5)
+        assert wire.statuses() == [200]
+        wire.wait(1.0)
+        assert wire.transport.lost
+
+
 def test_an_idle_connection_is_closed_after_the_keep_alive_time_and_not_before(parser: str) -> None:
     with Driver.asgi(hello, parser) as wire:
         wire.wait(74)
