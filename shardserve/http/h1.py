@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 # RFC 9110 sections 7.8 and 15.2.2
 _SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade"
 _DISCARD_MAX = 65536  # octets of an unwanted body that are read to keep the connection
-# Octets that are read, and thrown away, of a client that has been answered for the last time: enough for most that send a
-# whole upload before they look at the answer. More is not read, so that a worker does not work for nothing.
+# Octets that are read, and thrown away, behind the last answer: enough for most clients that send a whole upload before
+# they look at it. More is not read: a worker would work for nothing.
 _LINGER_MAX = 16 * 1024**2
 
 

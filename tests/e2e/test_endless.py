@@ -8,6 +8,7 @@ import select
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,10 +166,10 @@ def test_what_is_read_behind_an_answer_has_an_end(server: Server) -> None:
     with connect(server) as client:
         client.sendall(b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n")
         (answer,) = read_answers(rest(client), ended=True)
-        taken = 0
+        assert answer.status == 501
         client.settimeout(0.5)
-        with pytest.raises(OSError):  # nothing moves any more, or it is reset: at most 2 s after the answer
+        taken = 0
+        with suppress(OSError):  # nothing moves any more, or it is reset: at most 2 s after the answer
             while taken < MOST:
                 taken += client.send(bytes(PIECE))
-    assert answer.status == 501
-    assert taken > 6 * MIB  # as much as was sent behind the answers above
+    assert 6 * MIB < taken < MOST  # as much as was sent behind the answers above
