@@ -5,8 +5,9 @@
 Per round of 100 requests: kept connections and new ones, pipelines, GET, HEAD, POST small, large and chunked, heads
 that differ in every name, malformed requests, an application that fails, clients that leave in the middle of a head, a
 body and a response. Four clients, as fast as they get answers; server and clients share one core. Prints the server's
-PSS (all its processes, proc_pid_smaps(5)), each time with the clients paused between two rounds, and writes the table
-in docs/bounds.md. Loopback only.
+PSS (all its processes, proc_pid_smaps(5)) and what of it is anonymous, a hundred times, with the clients paused between
+two rounds, and writes the table in docs/bounds.md. Other processes that map the same files (Pythons above all) lower
+the PSS, and raise it when they end; the anonymous part is the server's alone. Loopback only.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ import time
 from itertools import count
 
 from environments import HERE, program
-from serving import free_port, pss, wait_for
+from serving import anonymous, free_port, pss, wait_for
 
 BOUNDS = HERE.parent / "docs" / "bounds.md"
 BEGIN, END = "<!-- memory begins -->", "<!-- memory ends -->"
 SETTLED = 200_000  # requests after which memory should be flat
+LOOKS = 100
 ROUND = 100  # requests
 CLIENTS = 4
 
@@ -137,8 +139,8 @@ class Client:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def soak(interface: str, requests: int, core: int) -> list[tuple[int, int]]:
-    """Returns (requests so far, PSS), about twenty of them."""
+def soak(interface: str, requests: int, core: int) -> list[tuple[int, int, int]]:
+    """Returns (requests so far, PSS, anonymous memory) of each look."""
     port = free_port()
     command = [program("shardserve"), f"apps.mixed:{interface}", "-w", "1", "-b", f"127.0.0.1:{port}"]
     command += ["--log-level", "critical"]
@@ -166,7 +168,7 @@ def soak(interface: str, requests: int, core: int) -> list[tuple[int, int]]:
         wait_for(port, process)
         for thread in threads:
             thread.start()
-        step = max(requests // 20, ROUND)
+        step = max(requests // LOOKS, ROUND)
         for goal in range(step, requests + step, step):
             while (sent := sum(client.sent for client in clients)) < goal and not failed:
                 time.sleep(0.05)
@@ -174,8 +176,9 @@ def soak(interface: str, requests: int, core: int) -> list[tuple[int, int]]:
                 raise failed[0]
             pause.set()
             barrier.wait(60)
-            looks.append((sent, sum(pss(process.pid))))
-            print(f"{interface}: {sent:>9,} requests, PSS {looks[-1][1] / 1e6:.2f} MB", flush=True)
+            looks.append((sent, sum(pss(process.pid)), anonymous(process.pid)))
+            both = f"PSS {looks[-1][1] / 1e6:.2f} MB, anonymous {looks[-1][2] / 1e6:.2f} MB"
+            print(f"{interface}: {sent:>9,} requests, {both}", flush=True)
             pause.clear()
             barrier.wait(60)
     finally:
@@ -194,15 +197,17 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
     given = parser.parse_args()
     rows = [
-        "| interface | requests | PSS after the first 10 % | highest later | at the end | grown |",
-        "|---|---|---|---|---|---|",
+        "| interface | requests | MB | after the first 10 % | highest later | at the end | grown |",
+        "|---" * 7 + "|",
     ]
     for interface in given.interface:
         looks = soak(interface, given.requests, given.core)
-        settled = [used for sent, used in looks if sent >= min(SETTLED, given.requests // 10)]
-        first, last = settled[0], settled[-1]
-        cells = (f"{looks[-1][0]:,}", *(f"{one / 1e6:.1f} MB" for one in (first, max(settled), last)))
-        rows.append(f"| {interface} | {' | '.join(cells)} | {100 * (last / first - 1):+.1f} % |")
+        settled = [look for look in looks if look[0] >= min(SETTLED, given.requests // 10)]
+        for column, what in ((1, "PSS"), (2, "anonymous")):
+            used = [look[column] for look in settled]
+            figures = " | ".join(f"{one / 1e6:.1f}" for one in (used[0], max(used), used[-1]))
+            grown = f"{100 * (used[-1] / used[0] - 1):+.1f} %"
+            rows.append(f"| {interface} | {looks[-1][0]:,} | {what} | {figures} | {grown} |")
     print("\n".join(rows))
     if given.requests >= 2_000_000 and len(given.interface) == 2:
         before, _, rest = BOUNDS.read_text().partition(BEGIN)

@@ -76,6 +76,16 @@ def pss(pid: int) -> list[int]:
     return found
 
 
+def anonymous(pid: int) -> int:
+    """Octets of `pss` that are of no file: nobody but these processes shares them, whatever else runs."""
+    found = 0
+    for one in descendants(pid):
+        with contextlib.suppress(OSError):
+            rows = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            found += sum(int(row.split()[1]) * 1024 for row in rows if row.startswith(("Pss_Anon:", "Pss_Shmem:")))
+    return found
+
+
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until the server listens. Raises UnavailableError."""
     end = time.monotonic() + PATIENCE
