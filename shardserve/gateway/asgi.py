@@ -201,10 +201,13 @@ class AsgiExchange(AsgiExtensions):
                 break
             if self.request.expect_continue:
                 self.wire.inform(self, 100, ())
-            # Several tasks of the application may wait at once: each looks again when woken.
-            if self._waiter is None or self._waiter.done():
-                self._waiter = self.wire.service.loop.create_future()
-            await asyncio.shield(self._waiter)  # being cancelled must not cancel it for the others
+            # Several tasks of the application may wait at once; when the first is woken or cancelled, each looks again.
+            waiter = self._waiter
+            if waiter is None or waiter.done():
+                self._waiter = waiter = self.wire.service.loop.create_future()
+                await waiter
+            else:
+                await asyncio.wait((waiter,))  # to be cancelled here does not cancel it
         return {"type": _DISCONNECT}
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
