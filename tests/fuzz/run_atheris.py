@@ -13,12 +13,15 @@ from pathlib import Path
 
 import atheris
 
+import shardserve  # noqa: F401 its finder (shardserve/build.py) must stand behind that of atheris
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["shardserve.http"]):
     from rfc import cases
     from support.corpus import load
 
     from fuzz.target import LARGE, SMALL, Target
+    from shardserve.http import h1_reading
 
 _ENDED, _SMALL = 1, 2  # bits of the first octet
 WORDS = r"""
@@ -49,6 +52,8 @@ WORDS = r"""
 
 
 def main() -> None:
+    if "atheris" not in type(h1_reading.__loader__).__module__:
+        sys.exit("the request path is not instrumented: is it compiled, or imported too early?")
     logging.disable()
     large, small = Target(LARGE), Target(SMALL)
 
