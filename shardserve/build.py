@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMPILED = (
+    "shardserve.native",
     "shardserve.net.blackbox",
     "shardserve.http.access",
     "shardserve.http.chunked",

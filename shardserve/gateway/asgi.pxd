@@ -1,12 +1,12 @@
 cimport cython
 from shardserve.gateway.asgi_extensions cimport AsgiExtensions
-from shardserve.http.exchange cimport Exchange, Wire
+from shardserve.http.exchange cimport Exchange, Gateway, Wire
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
 
 cdef int CALLS_MAX
 
-cdef class AsgiGateway:
+cdef class AsgiGateway(Gateway):
     cdef public object app
     cdef public object spawn
     cdef public object proxies
@@ -18,7 +18,8 @@ cdef class AsgiGateway:
 
     @cython.locals(path=str, root_path=str, base=dict, scope=dict)
     cpdef dict scope(self, Wire wire, Request request)
-    cpdef open(self, Wire wire, Request request)
+    @cython.locals(exchange=AsgiExchange)
+    cpdef Exchange open(self, Wire wire, Request request)
 
 cdef class AsgiExchange(AsgiExtensions):
     cdef public bytes _body
@@ -29,6 +30,7 @@ cdef class AsgiExchange(AsgiExtensions):
     cdef public bint _told
     cdef public object _waiter
 
+    cdef open(self, Wire wire, Request request, AsgiGateway gateway)
     @cython.locals(service=Service, request=Request)
     cpdef start(self)
     cpdef Sending begin_sending(self, message)

@@ -11,7 +11,7 @@ from shardserve.gateway.asgi_extensions import EXTENSIONS, AsgiExtensions
 from shardserve.gateway.failure import answer_failure, is_disconnect
 from shardserve.gateway.fair import keep_up
 from shardserve.gateway.target import decode_path, split_root
-from shardserve.http.exchange import CALLS_MAX
+from shardserve.http.exchange import CALLS_MAX, Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -31,7 +31,7 @@ _DISCONNECT = "http.disconnect"
 COMPILED = not __file__.endswith((".py", ".pyc"))
 
 
-class AsgiGateway:
+class AsgiGateway(Gateway):
     """One per worker: what every request of it shares."""
 
     def __init__(
@@ -60,7 +60,9 @@ class AsgiGateway:
         """Open the exchange for a request. Raises ProtocolError for a bad WebSocket handshake."""
         if request.upgrade and self.open_websocket is not None:
             return self.open_websocket(self, wire, request) or AsgiExchange(wire, request, self)
-        return AsgiExchange(wire, request, self)
+        exchange = AsgiExchange.__new__(AsgiExchange)
+        exchange.open(wire, request, self)  # which __init__ would do: a quarter of the cost, compiled
+        return exchange
 
     def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
         """The connection scope of a request (ASGI HTTP spec, "HTTP Connection Scope")."""
@@ -113,7 +115,11 @@ class AsgiExchange(AsgiExtensions):
     __slots__ = ("_body", "_ended", "_gateway", "_hung_up", "_task", "_told", "_waiter")
 
     def __init__(self, wire: Wire, request: Request, gateway: AsgiGateway) -> None:
-        self.wire = wire  # what Exchange.__init__ does, without the call
+        self.open(wire, request, gateway)
+
+    def open(self, wire: Wire, request: Request, gateway: AsgiGateway) -> None:
+        """What __init__ does."""
+        self.wire = wire
         self.request = request
         self.gone = False
         self.slot = -1

@@ -3,7 +3,8 @@ from shardserve.gateway.wsgi cimport WsgiGateway
 from shardserve.http.exchange cimport Wire
 from shardserve.http.request cimport Request
 
-cdef dict _NAMES, _PROTOCOLS
+cdef dict _NAMES
+cdef object _BytesIO
 
 cdef class Known:
     cdef public dict base

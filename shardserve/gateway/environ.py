@@ -21,10 +21,18 @@ _NAMES = {
     b"proxy": "",  # HTTP_PROXY would be taken for a setting of the server's own ("httpoxy", CVE-2016-5385)
 }
 _NAMES_MAX = 512
-_PLACES = dict.fromkeys(
-    ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "RAW_URI", "SERVER_PROTOCOL", "wsgi.input"), ""
-)
-_PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
+# What most requests have, and places for what each sets: a dictionary that has its size is copied at once.
+_USUAL = {
+    "REQUEST_METHOD": "GET",
+    "SCRIPT_NAME": "",
+    "PATH_INFO": "",
+    "QUERY_STRING": "",
+    "RAW_URI": "",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "wsgi.input": "",
+    "wsgi.early_hints": "",
+}
+_BytesIO = io.BytesIO
 
 
 def _learn_name(name: bytes) -> str:
@@ -54,8 +62,7 @@ class Known:
     __slots__ = ("base", "fields")
 
     def __init__(self, base: dict[str, Any], wire: Wire) -> None:
-        # Places for what each request sets: a dictionary that has its size is copied at once.
-        self.base: dict[str, Any] = {**base, **_PLACES}
+        self.base: dict[str, Any] = {**base, **_USUAL}
         self.fields: dict[str, Any] | None = None
         _set_ends(self.base, wire, wire.client, wire.scheme)
 
@@ -95,16 +102,19 @@ def make_environ(gateway: WsgiGateway, wire: Wire, request: Request, body: Spool
         root = gateway.proxies.root_path(wire, request, root)
     if root or target[:1] != "/":
         root, path = split_root(path, root)
-    environ["REQUEST_METHOD"] = request.method
-    environ["SCRIPT_NAME"] = root
+    if request.method != "GET":
+        environ["REQUEST_METHOD"] = request.method
+    if root:
+        environ["SCRIPT_NAME"] = root
     environ["PATH_INFO"] = path
     if request.query:
         environ["QUERY_STRING"] = query = request.query.decode("latin-1")
         environ["RAW_URI"] = f"{target}?{query}"
     else:
         environ["RAW_URI"] = target
-    environ["SERVER_PROTOCOL"] = _PROTOCOLS[request.version]
-    environ["wsgi.input"] = io.BytesIO() if body is None else body.file()
+    if request.version != "1.1":
+        environ["SERVER_PROTOCOL"] = "HTTP/1.0"
+    environ["wsgi.input"] = _BytesIO() if body is None else body.file()
     if request.length != 0:
         # The body has been read and decoded whole, so its length is known even where it came in chunks.
         environ["CONTENT_LENGTH"] = str(body.size if body is not None else 0)

@@ -10,19 +10,23 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
-from shardserve.net.loads import note_one_busy, note_one_free
+from shardserve.net.loads import BUSY_LOAD, Load
 
 if TYPE_CHECKING:
     from shardserve.http.service import Service
 
 
+_FREE, _BUSY, _BUSY_LOAD = int(Load.FREE), int(Load.BUSY), BUSY_LOAD
+
+
 class Inside:
     """Of one loop's thread. `steps` counts them; `parked` is set by a watcher that is to be woken by the bell."""
 
-    __slots__ = ("bell", "inside", "lock", "parked", "service", "steps")
+    __slots__ = ("_line", "_load", "bell", "inside", "lock", "parked", "service", "steps")
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self._load = self._line = service.load  # one of them typed, compiled
         self.inside = False
         self.steps = 0
         self.parked = True
@@ -33,7 +37,9 @@ class Inside:
         """A step begins."""
         self.steps += 1
         self.inside = True
-        note_one_busy(self.service.load)
+        line = self._line if self._load is self.service.load else self._new_line()
+        line[_FREE] = 0
+        line[_BUSY] = _BUSY_LOAD
         if self.parked:
             self.parked = False
             self.bell.put(True)
@@ -42,9 +48,21 @@ class Inside:
         """It has ended."""
         with self.lock:
             self.inside = False
-        note_one_free(self.service.load, cut_off=self.service.cut_off)
+        self._write_free()
 
     def say_free(self) -> None:
         """Write it again: a sibling that wanted to give us something may have written that we are busy."""
         if not self.inside and not self.service.draining:
-            note_one_free(self.service.load, cut_off=self.service.cut_off)
+            self._write_free()
+
+    def _write_free(self) -> None:
+        """For the calls of others it is not, while they could not be given to it."""
+        service = self.service
+        line = self._line if self._load is service.load else self._new_line()
+        line[_FREE] = not service.cut_off
+        line[_BUSY] = 0
+
+    def _new_line(self) -> memoryview:
+        """The service has got another one: its shard's is that of the worker which replaces it."""
+        self._load = self._line = self.service.load
+        return self._line

@@ -1,9 +1,10 @@
-from shardserve.http.exchange cimport Exchange
-from shardserve.http.head cimport CheckedHead
+from shardserve.http.exchange cimport Exchange, Gateway, Wire
+from shardserve.http.head cimport CheckedHead, encode_text
+from shardserve.http.request cimport Request
 
-cdef dict _NAMES, _STATUSES
+cdef dict _STATUSES
 
-cdef class WsgiGateway:
+cdef class WsgiGateway(Gateway):
     cdef public object app
     cdef public object proxies
     cdef public str root_path
@@ -13,16 +14,15 @@ cdef class WsgiGateway:
 cdef class WsgiExchange(Exchange):
     cdef public object _body
     cdef public bint _ended
-    cdef public object _gateway
+    cdef public WsgiGateway _gateway
     cdef public CheckedHead _head
     cdef public bint _sent
     cdef public bint _started
     cdef public int _status
 
+    cdef open(self, Wire wire, Request request, WsgiGateway gateway)
     cpdef _ready(self)
     cpdef start(self)
     cpdef end(self)
     cpdef _forget_body(self)
     cpdef _require_status(self)
-
-cpdef list _encode(headers)

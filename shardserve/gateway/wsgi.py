@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from shardserve.errors import ProtocolError
 from shardserve.gateway.file_wrapper import FileWrapper
 from shardserve.gateway.spool import Room, Spool
-from shardserve.http.exchange import Exchange
-from shardserve.http.head import CheckedHead, status_line
+from shardserve.http.exchange import Exchange, Gateway
+from shardserve.http.head import CheckedHead, encode_text, status_line
 from shardserve.logs import log
 
 if TYPE_CHECKING:
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     Fields = Iterable[tuple[str, str]]
     ExcInfo = tuple[type[BaseException], BaseException, Any] | tuple[None, None, None] | None
 
-_NAMES: dict[str, bytes] = {}  # of response fields, as octets
-_NAMES_MAX = 512
 _STATUSES: dict[str, tuple[int, bytes]] = {}  # as applications give them -> number and line
+_STATUSES_MAX = 512
 _STATUS_MAX = 64  # characters of one that is kept
 
 
-class WsgiGateway:
+class WsgiGateway(Gateway):
     """One per worker: what every request of it shares."""
 
     def __init__(
@@ -62,6 +61,10 @@ class WsgiExchange(Exchange):
     __slots__ = ("_body", "_ended", "_gateway", "_head", "_sent", "_started", "_status")
 
     def __init__(self, wire: Wire, request: Request, gateway: WsgiGateway) -> None:
+        self.open(wire, request, gateway)
+
+    def open(self, wire: Wire, request: Request, gateway: WsgiGateway) -> None:
+        """What __init__ does."""
         self.wire = wire
         self.request = request
         self.gone = False
@@ -84,7 +87,7 @@ class WsgiExchange(Exchange):
         """The write() callable of PEP 3333."""
         raise NotImplementedError
 
-    def _inform(self, fields: list[tuple[bytes, bytes]]) -> None:
+    def _inform(self, head: CheckedHead) -> None:
         """Send 103 Early Hints."""
         raise NotImplementedError
 
@@ -160,7 +163,7 @@ class WsgiExchange(Exchange):
             raise RuntimeError("start_response was called twice without exc_info")
         known = _STATUSES.get(status) if type(status) is str else None
         number, line = known or _learn_status(status)
-        self._head = CheckedHead(line, _encode(headers))  # now, while the application can be told
+        self._head = encode_text(line, headers)  # now, while the application can be told
         self._status = number
         return self._write
 
@@ -169,10 +172,9 @@ class WsgiExchange(Exchange):
 
         Raises TypeError or ValueError for fields that must not be sent.
         """
-        encoded = _encode(headers)
-        CheckedHead(b"", encoded)
+        head = encode_text(b"", headers)
         if not self._sent:
-            self._inform(encoded)
+            self._inform(head)
 
     def _require_status(self) -> None:
         if not self._status:
@@ -193,27 +195,6 @@ def _learn_status(status: object) -> tuple[int, bytes]:
     if not code.isdecimal() or not code.isascii() or status[3:4] not in ("", " "):
         raise ValueError(f"start_response: {status!r} is not a status such as '200 OK'")
     found = int(code), status_line(int(code))
-    if len(_STATUSES) < _NAMES_MAX and len(status) < _STATUS_MAX:
+    if len(_STATUSES) < _STATUSES_MAX and len(status) < _STATUS_MAX:
         _STATUSES[status] = found
     return found
-
-
-def _encode(headers: Fields) -> list[tuple[bytes, bytes]]:
-    """Header fields as octets. Raises TypeError or ValueError that say which field is wrong."""
-    encoded = []
-    for header in headers:
-        try:
-            name, value = header
-            encoded.append((_NAMES.get(name) or _learn(name), value.encode("latin-1")))
-        except UnicodeEncodeError:
-            raise ValueError(f"header {header!r} has characters beyond latin-1 (PEP 3333)") from None
-        except (AttributeError, TypeError, ValueError):
-            raise TypeError(f"header {header!r} is not a tuple of two str (PEP 3333)") from None
-    return encoded
-
-
-def _learn(name: str) -> bytes:
-    octets = name.encode("latin-1")
-    if len(_NAMES) < _NAMES_MAX:
-        _NAMES[name] = octets
-    return octets

@@ -1,12 +1,17 @@
 cimport cython
+from shardserve.gateway.environ cimport make_environ
 from shardserve.gateway.inside cimport Inside
 from shardserve.gateway.wsgi cimport WsgiExchange, WsgiGateway
 from shardserve.http.exchange cimport Exchange, Wire
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
+from shardserve.native cimport enter_context, leave_context, monotonic_ns, new_context
 from shardserve.net.blackbox cimport BlackBox
 
-cdef double _TURN, _LONG
+cdef bint COMPILED
+cdef long long _TURN, _LONG
+cdef int _CALL, _NEXT, _END
+cdef object _hide
 
 cdef class InlineGateway(WsgiGateway):
     cdef public object loop
@@ -16,11 +21,13 @@ cdef class InlineGateway(WsgiGateway):
 
     cpdef bint take(self, InlineExchange exchange) except? True
     cpdef rest(self, Service service)
-    cpdef open(self, Wire wire, Request request)
+    @cython.locals(exchange=InlineExchange)
+    cpdef Exchange open(self, Wire wire, Request request)
 
 cdef class InlineExchange(WsgiExchange):
     cdef public object _blocks
     cdef public bint _busy
+    cdef public InlineGateway _inline
     cdef public object _close
     cdef public object _context
     cdef public object _part
@@ -33,9 +40,14 @@ cdef class InlineExchange(WsgiExchange):
     cpdef call(self)
     @cython.locals(box=BlackBox)
     cpdef _body_done(self)
-    @cython.locals(gateway=InlineGateway, inside=Inside, began=double)
-    cpdef _step(self, step)
-    @cython.locals(gateway=InlineGateway)
-    cpdef _call(self)
+    cdef open_inline(self, Wire wire, Request request, InlineGateway gateway)
+    @cython.locals(gateway=InlineGateway, inside=Inside, began="long long")
+    cdef _step(self, int step)
+    cdef _take(self, int step)
+    @cython.locals(gateway=InlineGateway, environ=dict)
+    cdef _call(self)
+    cpdef _take_blocks(self, blocks)
+    cdef _next(self)
+    cdef _end(self)
     cpdef hung_up(self)
     cpdef lost(self)

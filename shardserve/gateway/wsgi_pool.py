@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shardserve.gateway.wsgi import App
     from shardserve.http.exchange import Wire
     from shardserve.http.files import FilePart
+    from shardserve.http.head import CheckedHead
     from shardserve.http.request import Request
 
 _AHEAD_MAX = 65536  # octets that a streaming application may be ahead of its client
@@ -155,8 +156,7 @@ class PoolExchange(WsgiExchange):
     def _deliver_file(self, part: FilePart) -> None:
         head, self._head = self._head, None
         if head is not None:
-            if head.length is None:
-                head.length = part.size()
+            head.declare(part.size())
             self.wire.respond(self, self._status, head, b"", True)
         self.wire.send_file(self, part, False)
 
@@ -272,9 +272,9 @@ class PoolExchange(WsgiExchange):
             gate.wait()
             gate.clear()  # before looking again: a set() in between is then seen at the next wait
 
-    def _inform(self, fields: list[tuple[bytes, bytes]]) -> None:
+    def _inform(self, head: CheckedHead) -> None:
         """See WsgiExchange._inform."""
-        self._gateway.hand(self, _HINTS, fields)
+        self._gateway.hand(self, _HINTS, head)
 
     def _post_file(self, part: FilePart) -> None:
         """Hand a file to the loop, which sends it while this thread goes on to other requests."""

@@ -13,6 +13,9 @@ cdef class Exchange:
     cpdef hung_up(self)
     cpdef lost(self)
 
+cdef class Gateway:
+    cpdef Exchange open(self, Wire wire, Request request)
+
 cdef class Wire:
     cdef public Service service
     cdef public object client

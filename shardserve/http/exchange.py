@@ -84,6 +84,14 @@ class Exchange:
         raise NotImplementedError
 
 
+class Gateway:
+    """One per worker: what all exchanges of it share, and how one is opened."""
+
+    def open(self, wire: Wire, request: Request) -> Exchange:
+        """Open the exchange for a request. Raises ProtocolError for one that is not to be served."""
+        raise NotImplementedError
+
+
 class Wire:
     """What an exchange may ask of its connection. Calls for an exchange that is no longer the current one do nothing.
 
@@ -136,7 +144,7 @@ class Wire:
         """
         raise NotImplementedError
 
-    def inform(self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def inform(self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]] | CheckedHead) -> None:
         """Send an interim (1xx) response."""
         raise NotImplementedError
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER
 from shardserve.http.exchange import CALLS_MAX
+from shardserve.http.grammar import HEAD_END
 from shardserve.http.h1_reading import H1Reading
 from shardserve.http.h1_states import BY_CLOSE, CHUNKED, CLOSED, HEAD, LENGTH, READ, TO_COME, UPGRADED
 from shardserve.http.head import encode_fields
-from shardserve.http.request import HEAD_END
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,7 +130,7 @@ class H1Connection(H1Reading):
         """See Wire.upgrade. What is sent from then on is delimited by close, as far as HTTP can see."""
         if exchange is not self._exchange:
             return
-        self.transport.write(encode_fields(_SWITCH, headers)[0] + HEAD_END)
+        self.transport.write(encode_fields(_SWITCH, headers).octets + HEAD_END)
         self._state = UPGRADED
         self._framing = BY_CLOSE
         self._status = 101

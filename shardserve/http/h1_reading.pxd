@@ -1,14 +1,16 @@
 cimport cython
 from shardserve.http.exchange cimport Exchange
+from shardserve.http.grammar cimport find_head_end
 from shardserve.http.h1_files cimport H1Files
 from shardserve.http.last_head cimport LastHead
-from shardserve.http.request cimport Request
+from shardserve.http.request cimport Limits, Request
 from shardserve.http.service cimport Service
 
 cdef int CALLS_MAX
 cdef int CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
 cdef double NEVER
 cdef bytes CRLF, HEAD_END
+cdef int _TURNS
 cdef Py_ssize_t _BUFFER_MAX, _MOVED_MAX
 cdef int _CR
 
@@ -20,7 +22,7 @@ cdef class H1Reading(H1Files):
     cdef public bint _eof
     cdef public LastHead _last_head
     cdef public object _left
-    cdef public object _limits
+    cdef public Limits _limits
     cdef public object _pace
     cdef public object _partial
     cdef public bint _pumping
@@ -32,10 +34,10 @@ cdef class H1Reading(H1Files):
     cpdef data_received(self, bytes data)
     cpdef _keep_for_later(self, bytes data)
     cpdef release(self)
-    @cython.locals(end=Py_ssize_t)
+    @cython.locals(end=Py_ssize_t, turns=int)
     cpdef _pump(self, bytes data)
     cpdef _await_head(self, bytes data)
-    @cython.locals(service=Service, head=bytes, request=Request, exchange=Exchange)
+    @cython.locals(service=Service, head=bytes, last=LastHead, request=Request, exchange=Exchange)
     cpdef bint _begin(self, bytes data, Py_ssize_t end) except? True
     @cython.locals(exchange=Exchange)
     cpdef _read_body(self, bytes data)

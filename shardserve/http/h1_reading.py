@@ -13,13 +13,13 @@ from shardserve.errors import ProtocolError
 from shardserve.http.chunked import ChunkedBody
 from shardserve.http.connection import NEVER
 from shardserve.http.exchange import CALLS_MAX
-from shardserve.http.grammar import CRLF
+from shardserve.http.grammar import CRLF, HEAD_END, find_head_end
 from shardserve.http.h1_files import H1Files
 from shardserve.http.h1_states import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
 from shardserve.http.last_head import LastHead
 from shardserve.http.pace import BodyPace
 from shardserve.http.partial_head import PartialHead, earliest_fault
-from shardserve.http.request import HEAD_END, read_request
+from shardserve.http.request import read_request
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
-_TURNS = range(16)  # requests of one pipeline are answered in a row before other connections get their turn
+_TURNS = 16  # requests of one pipeline are answered in a row before other connections get their turn
 _BUFFER_MAX = 65536  # octets of requests to come that are held while one is being answered
 _MOVED_MAX = 65536  # octets of a request that another worker may be given
 
@@ -104,7 +104,7 @@ class H1Reading(H1Files):
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
-            if self._partial is not None and data.find(HEAD_END, max(0, self._partial.seen - 2)) < 0:
+            if self._partial is not None and find_head_end(data, max(0, self._partial.seen - 2)) < 0:
                 self._await_head(data)
                 return
         state = self._state
@@ -165,7 +165,9 @@ class H1Reading(H1Files):
         """
         self._pumping = True
         try:
-            for _ in _TURNS:
+            turns = _TURNS
+            while turns:
+                turns -= 1
                 # A client that does not read its answers, or too much work that they have left behind: no more of them
                 # until resume_writing or returned.
                 if self.paused is not None or self.calls >= CALLS_MAX:
@@ -173,7 +175,7 @@ class H1Reading(H1Files):
                 if data[0] == _CR and data.startswith(CRLF) and not self._blank:
                     self._blank = True  # section 2.2: an empty line before a request is skipped, one
                     data = data[2:]
-                end = data.find(HEAD_END)
+                end = find_head_end(data)
                 if end < 0:
                     self._await_head(data)
                     return
@@ -222,10 +224,8 @@ class H1Reading(H1Files):
             head, data = data, b""
         else:
             head, data = data[:end], data[end:]
-        if self._last_head is not None:
-            request = self._last_head.read(head, service.parser, self._limits)
-        else:
-            request = self._read_first(head)
+        last = self._last_head
+        request = self._read_first(head) if last is None else last.read(head, self._limits)
         service.requests += 1
         if service.give_idle is not None and not request.expect_continue:
             self._raw = head
@@ -236,11 +236,11 @@ class H1Reading(H1Files):
         if service.access is not None:
             self._began = service.loop.time()
             self._status = self._sent = 0
-        if service.timeouts.request:
+        if service.request_timeout:
             # One that was moved here keeps what it had.
-            self.answer_by = min(self.answer_by, time.monotonic() + service.timeouts.request)
+            self.answer_by = min(self.answer_by, time.monotonic() + service.request_timeout)
         self._keep = request.keep_alive and (self._remaining is None or self._remaining.spend(service.now))
-        self._exchange = exchange = service.open_exchange(self, request)
+        self._exchange = exchange = service.gateway.open(self, request)
         if request.length == 0:
             self._state = READ
             if data or not self._reading:
@@ -258,7 +258,7 @@ class H1Reading(H1Files):
         """Read the connection's first head; only the next one can be like one before, and many have no next one."""
         request = read_request(head, self.service.parser, self._limits)
         if request.keep_alive:
-            self._last_head = LastHead()
+            self._last_head = LastHead(self.service.parser)
         return request
 
     def _begin_body(self, request: Request, data: bytes) -> None:

@@ -1,6 +1,7 @@
 cimport cython
 from shardserve.http.connection cimport Connection
 from shardserve.http.exchange cimport Exchange
+from shardserve.http.head cimport CheckedHead, encode_fields, length_field
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
 
@@ -8,6 +9,7 @@ cdef int HEAD, READ
 cdef int TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING
 cdef Py_ssize_t _JOIN_MAX
 cdef dict STATUS_LINES
+cdef Py_ssize_t UNDECLARED
 
 cdef class H1Writing(Connection):
     cdef public double _began
@@ -20,13 +22,13 @@ cdef class H1Writing(Connection):
     cdef public Py_ssize_t _sent
     cdef public int _state
     cdef public int _status
-    cdef public object _unsent
+    cdef public Py_ssize_t _unsent
 
     cpdef _finish(self)
     cpdef _end(self)
     cpdef bint _unread_is_large(self) except? True
-    cpdef bytes _choose_framing(self, Request request, length, int status, body, bint more)
-    @cython.locals(request=Request, service=Service, head=bytes, framing=bytes, connection=bytes, date=bytes, close=bint, dated=bint)
+    cpdef bytes _choose_framing(self, Request request, Py_ssize_t length, int status, body, bint more)
+    @cython.locals(request=Request, service=Service, head=CheckedHead, framing=bytes, connection=bytes, date=bytes)
     cpdef respond(self, Exchange exchange, status, headers, body, bint more)
     cpdef write(self, Exchange exchange, body, bint more)
     cpdef _write_body(self, body, bint more)

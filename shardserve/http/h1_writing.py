@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
-from shardserve.http.grammar import CRLF
+from shardserve.http.grammar import CRLF, HEAD_END
 from shardserve.http.h1_states import BY_CHUNKS, BY_CLOSE, BY_LENGTH, HEAD, NOTHING, READ, TO_COME
-from shardserve.http.head import STATUS_LINES, CheckedHead, encode_fields, length_field, status_line
-from shardserve.http.request import HEAD_END
+from shardserve.http.head import STATUS_LINES, UNDECLARED, CheckedHead, encode_fields, length_field, status_line
 from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
 
@@ -103,42 +102,42 @@ class H1Writing(Connection):
             return
         service = self.service
         if isinstance(headers, CheckedHead):
-            head, length, close, dated = headers.octets, headers.length, headers.close, headers.dated
+            head = headers
         else:
-            head, length, close, dated = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
+            head = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
         self._status = status
-        framing = self._choose_framing(request, length, status, body, more)
-        if close or service.closing or (self._state != READ and not more and self._unread_is_large()):
+        framing = self._choose_framing(request, head.length, status, body, more)
+        if head.close or service.closing or (self._state != READ and not more and self._unread_is_large()):
             self._keep = False
         connection = b""
         if not self._keep:
             connection = _CLOSE_LINE
         elif request.version == "1.0":
             connection = _KEEP_LINE
-        date = b"" if dated else service.date
+        date = b"" if head.dated else service.date
         if self._framing == BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.
             self._unsent = 0
             self._sent = len(body)
-            self.transport.write(b"".join((head, framing, connection, date, HEAD_END, body)))
+            self.transport.write(b"".join((head.octets, framing, connection, date, HEAD_END, body)))
             if not more:
                 self._finish()
         else:
-            self.transport.write(b"".join((head, framing, connection, date, HEAD_END)))
+            self.transport.write(b"".join((head.octets, framing, connection, date, HEAD_END)))
             self._write_body(body, more)
 
-    def _choose_framing(self, request: Request, length: int | None, status: int, body: bytes, more: bool) -> bytes:
+    def _choose_framing(self, request: Request, length: int, status: int, body: bytes, more: bool) -> bytes:
         """Section 6.3: decide how the client will know where the body ends; return the field that says so."""
         if request.method == "HEAD" or status == 304:
             self._framing = NOTHING
-            if length is None and not more and body:
+            if length == UNDECLARED and not more and body:
                 length = len(body)
         elif status == 204:
             self._framing = NOTHING
-            length = None
-        elif length is not None or not more:
+            length = UNDECLARED
+        elif length != UNDECLARED or not more:
             self._framing = BY_LENGTH
-            if length is None:
+            if length == UNDECLARED:
                 length = len(body)
             self._unsent = length
         elif request.version == "1.1":
@@ -147,7 +146,7 @@ class H1Writing(Connection):
         else:
             self._framing = BY_CLOSE
             self._keep = False
-        return b"" if length is None else length_field(length)
+        return b"" if length == UNDECLARED else length_field(length)
 
     def write(self, exchange: Exchange, body: bytes, more: bool) -> None:
         """See Wire.write."""
@@ -192,7 +191,7 @@ class H1Writing(Connection):
         if request is not None:
             log.error("%s %s: the response %s", request.method, printable(request.path.decode("latin-1")), what)
 
-    def inform(self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def inform(self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]] | CheckedHead) -> None:
         """See Wire.inform."""
         request = self._request
         if exchange is not self._exchange or request is None or self._framing != TO_COME or request.version == "1.0":
@@ -202,14 +201,15 @@ class H1Writing(Connection):
             self.transport.write(_CONTINUE)
             return
         line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
-        self.transport.write(encode_fields(line, headers)[0] + HEAD_END)
+        head = headers if isinstance(headers, CheckedHead) else encode_fields(b"", headers)
+        self.transport.write(line + head.octets + HEAD_END)
 
     def trail(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         """See Wire.trail: trailer fields go behind the last chunk (section 7.1.2), to whom asks for them."""
         request = self._request
         if exchange is not self._exchange or request is None:
             return
-        octets = encode_fields(b"0", headers)[0] + HEAD_END
+        octets = encode_fields(b"0", headers).octets + HEAD_END
         if self._file is not None:
             self._behind.append(partial(self.trail, exchange, headers))
         elif self._framing == BY_CHUNKS and request.takes_trailers():
@@ -262,7 +262,7 @@ class H1Writing(Connection):
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
-            octets = encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers))[0]
+            octets = encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers)).octets
             close = _CLOSE_LINE + (b", upgrade" if error.status == 426 else b"")  # RFC 9110 section 7.8
             own = length_field(len(body)) + close + self.service.date + HEAD_END
             if self._request is not None and self._request.method == "HEAD":

@@ -1,16 +1,35 @@
 cimport cython
 
-cdef dict _PREFIXES, _LENGTHS
-cdef int _CR, _LF, _NUL
+ctypedef const unsigned char* Octets
 
-@cython.locals(parts=list, value=bytes, prefix=bytes, special=bytes, close=bint, dated=bint)
-cpdef tuple encode_fields(bytes first_line, headers)
-cpdef bytes length_field(length)
-cdef bytes _as_octets(value)
-cdef bytes _learn(name)
+cdef dict _PREFIXES, _TEXT_PREFIXES, _LENGTHS
+cdef bint COMPILED
+cdef int _CR, _LF, _NUL, _ZERO, _DIGITS_MAX
+cdef Py_ssize_t _UNDECLARED
+cdef bytes _LENGTH, _DATE, _CONNECTION
 
 cdef class CheckedHead:
     cdef public bytes octets
-    cdef public object length
+    cdef public Py_ssize_t length
     cdef public bint close
     cdef public bint dated
+
+    @cython.locals(declared=Py_ssize_t)
+    cdef note(self, list parts, bytes kind, bytes value)
+    @cython.locals(octets=bytes, ends=Py_ssize_t)
+    cdef seal(self, list parts)
+
+@cython.locals(head=CheckedHead, parts=list, value=bytes, prefix=bytes)
+cpdef CheckedHead encode_fields(bytes first_line, headers)
+@cython.locals(head=CheckedHead, parts=list, value=bytes, prefix=bytes, text=str, unknown=bytes)
+cpdef CheckedHead encode_text(bytes first_line, headers)
+cpdef bytes length_field(Py_ssize_t length)
+@cython.locals(head=CheckedHead)
+cdef CheckedHead _new_head()
+@cython.locals(octets=Octets, size=Py_ssize_t, number=Py_ssize_t, index=Py_ssize_t, digit=int)
+cdef Py_ssize_t _number(bytes digits) except -2
+cdef bytes _as_octets(value)
+cdef bytes _learn(name)
+cdef bytes _learn_text(name, bytes octets)
+@cython.locals(at=Octets, count=Py_ssize_t, index=Py_ssize_t, octet=int)
+cdef Py_ssize_t _count_ends(bytes octets) except -1

@@ -15,19 +15,35 @@ from shardserve.http.grammar import TOKEN_PATTERN
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+COMPILED = not __file__.endswith((".py", ".pyc"))
+
 # Without its CRLF: each field line that follows begins with the one that ends the line before it.
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus if status >= 200
 }
 
-# Name as the application writes it -> b"\r\nname: ", or b"" for a field that needs a look. A name is checked when it is
+# Name as the application writes it -> b"\r\nname: ", the beginning of its line. A name is checked when it is
 # first seen; the table stops growing at a size that an application making up names cannot turn into memory.
 _PREFIXES: dict[bytes, bytes] = {}
+_TEXT_PREFIXES: dict[str, bytes] = {}  # the same, of WSGI applications
 _PREFIXES_MAX = 1024
 _LENGTHS: dict[int, bytes] = {}  # that have been asked for -> their field; making one costs 0.2 us
 _LENGTHS_MAX = 1024
-_CR, _LF, _NUL = b"\r\n\0"
-_SPECIAL = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date"))
+_ENDS = b"\r\n\0"
+_CR, _LF, _NUL = _ENDS
+# In place of a beginning, for fields that need a look.
+_LENGTH, _DATE, _CONNECTION, _DROPPED = b"l", b"d", b"c", b"-"
+_SPECIAL = {
+    b"content-length": _LENGTH,
+    b"date": _DATE,
+    b"connection": _CONNECTION,
+    b"transfer-encoding": _DROPPED,
+    b"keep-alive": _DROPPED,
+}
+UNDECLARED = -1  # a length that is not known
+_UNDECLARED = UNDECLARED  # of its own in C, compiled
+_DIGITS_MAX = 18
+_ZERO = ord("0")
 
 
 def date_line(seconds: float) -> bytes:
@@ -53,43 +69,132 @@ def with_length(headers: Iterable[tuple[bytes, bytes]], length: int | None) -> l
     return fields
 
 
-def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None, bool, bool]:
-    """Check and encode a head up to its last field, without the CRLF behind it.
+class CheckedHead:
+    """A head that may be sent: its octets up to its last field, without the CRLF behind it.
 
-    Returns its octets, to be joined with what the wire adds, and what the application said about fields that the wire
-    decides: the declared Content-Length or None, whether it asked for the connection to close, whether it gave a Date.
+    And what the application said about fields that the wire decides: the declared Content-Length or UNDECLARED, whether
+    it asked for the connection to close, whether it gave a Date.
+    """
+
+    __slots__ = ("close", "dated", "length", "octets")
+
+    octets: bytes
+    length: int
+    close: bool
+    dated: bool
+
+    def note(self, parts: list[bytes], kind: bytes, value: bytes) -> None:
+        """Take a field that needs a look: `kind` is one of those in _SPECIAL. Raises ValueError."""
+        if kind == _LENGTH:
+            declared = _number(value)
+            if declared < 0:
+                raise ValueError(f"content-length {value!r} is not a number")
+            if self.length not in (_UNDECLARED, declared):
+                raise ValueError("two content-length fields that differ")
+            self.length = declared
+        elif kind == _DATE:
+            parts.append(b"\r\ndate: ")
+            parts.append(value)
+            self.dated = True
+        elif kind == _CONNECTION and b"close" in value.lower():
+            self.close = True
+
+    def seal(self, parts: list[bytes]) -> None:
+        """Put the head together, of its first line and names and values by turns. Raises ValueError if it would split.
+
+        RFC 9110 section 5.5: no value has a CR, LF or NUL. Each name, which has been checked, brings one CR and one LF.
+        """
+        self.octets = octets = b"".join(parts)
+        ends = _count_ends(octets) if COMPILED else len(octets) - len(octets.translate(None, _ENDS))
+        if ends != len(parts) - 1:
+            for name, value in zip(parts[1::2], parts[2::2], strict=True):
+                if value.translate(None, _ENDS) != value:
+                    raise ValueError(f"the value of response header {name[2:-2]!r} holds CR, LF or NUL")
+
+    def declare(self, length: int | None) -> None:
+        """Declare a length, if it is known and the application has declared none."""
+        if self.length == _UNDECLARED and length is not None:
+            self.length = length
+
+
+def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> CheckedHead:
+    """Check and encode a head, given as octets.
+
     Raises ValueError for a head that must not be sent, TypeError for parts that are not bytes.
     """
+    head = _new_head()
     parts = [first_line]
-    length: int | None = None
-    close = dated = False
     for name, given in headers:
         value = given if type(given) is bytes else _as_octets(given)
-        # RFC 9110 section 5.5. (Octets as numbers: CPython's `bytes in bytes` raises and drops a TypeError first.)
-        if _CR in value or _LF in value or _NUL in value:
-            raise ValueError(f"the value of response header {name!r} holds CR, LF or NUL")
         prefix = _PREFIXES.get(name)
         if prefix is None:
             prefix = _learn(name)
-        if prefix:
+        if len(prefix) > 1:
             parts.append(prefix)
             parts.append(value)
-            continue
-        special = name.lower()
-        if special == b"content-length":
-            if not value.isdigit():
-                raise ValueError(f"content-length {value!r} is not a number")
-            declared = int(value)
-            if length is not None and length != declared:
-                raise ValueError("two content-length fields that differ")
-            length = declared
-        elif special == b"date":
-            parts.append(b"\r\ndate: ")
+        else:
+            head.note(parts, prefix, value)
+    head.seal(parts)
+    return head
+
+
+def encode_text(first_line: bytes, headers: Iterable[tuple[str, str]]) -> CheckedHead:
+    """Check and encode a head, given as WSGI applications do (PEP 3333). Raises ValueError or TypeError."""
+    head = _new_head()
+    parts = [first_line]
+    for field in headers:
+        try:
+            name, given = field
+            prefix = _TEXT_PREFIXES.get(name)
+            unknown = name.encode("latin-1") if prefix is None else b""
+            if type(given) is str:
+                text = given
+                value = text.encode("latin-1")
+            else:
+                value = given.encode("latin-1")
+        except UnicodeEncodeError:
+            raise ValueError(f"header {field!r} has characters beyond latin-1 (PEP 3333)") from None
+        except (AttributeError, TypeError, ValueError):
+            raise TypeError(f"header {field!r} is not a tuple of two str (PEP 3333)") from None
+        if prefix is None:
+            prefix = _learn_text(name, unknown)
+        if len(prefix) > 1:
+            parts.append(prefix)
             parts.append(value)
-            dated = True
-        elif special == b"connection" and b"close" in value.lower():
-            close = True
-    return b"".join(parts), length, close, dated
+        else:
+            head.note(parts, prefix, value)
+    head.seal(parts)
+    return head
+
+
+def _count_ends(octets: bytes) -> int:
+    """How many of them are in _ENDS; compiled, in the time that a call of bytes.translate takes."""
+    at, count = octets, 0
+    for index in range(len(octets)):
+        octet = at[index]
+        if octet <= _CR and octet in (_CR, _LF, _NUL):
+            count += 1
+    return count
+
+
+def _new_head() -> CheckedHead:
+    head = CheckedHead.__new__(CheckedHead)  # as cheap as it gets, compiled
+    head.length = _UNDECLARED
+    head.close = head.dated = False
+    return head
+
+
+def _number(digits: bytes) -> int:
+    """A Content-Length; UNDECLARED if it is none, or has more digits than any length has. Cheaper than int()."""
+    octets, size, number = digits, len(digits), 0
+    if not 0 < size <= _DIGITS_MAX:
+        return _UNDECLARED
+    for index in range(size):
+        digit = octets[index] - _ZERO
+        if not 0 <= digit <= 9:
+            return _UNDECLARED
+        number = number * 10 + digit
+    return number
 
 
 def length_field(length: int) -> bytes:
@@ -108,23 +213,20 @@ def _as_octets(value: object) -> bytes:
     raise TypeError(f"response header values must be bytes, not {type(value).__name__}: {value!r}")
 
 
-class CheckedHead:
-    """A head that has been checked and encoded before it is asked for, for one `Wire.respond` (see encode_fields)."""
-
-    __slots__ = ("close", "dated", "length", "octets")
-
-    def __init__(self, first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raises what encode_fields raises."""
-        self.octets, self.length, self.close, self.dated = encode_fields(first_line, headers)
-
-
 def _learn(name: bytes) -> bytes:
     """Check a field name seen for the first time; return its line's beginning."""
     if not isinstance(name, bytes):
         raise TypeError(f"response header names must be bytes, not {type(name).__name__}: {name!r}")
     if TOKEN_PATTERN.fullmatch(name) is None:
         raise ValueError(f"response header name {name!r} is not a token")
-    prefix = b"" if name.lower() in _SPECIAL else b"\r\n" + name + b": "
+    prefix = _SPECIAL.get(name.lower()) or b"\r\n" + name + b": "
     if len(_PREFIXES) < _PREFIXES_MAX:
         _PREFIXES[name] = prefix
+    return prefix
+
+
+def _learn_text(name: str, octets: bytes) -> bytes:
+    prefix = _learn(octets)
+    if len(_TEXT_PREFIXES) < _PREFIXES_MAX:
+        _TEXT_PREFIXES[name] = prefix
     return prefix

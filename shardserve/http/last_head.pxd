@@ -1,5 +1,6 @@
 cimport cython
-from shardserve.http.request cimport Request
+from shardserve.http.parsers.scanner cimport Scanner
+from shardserve.http.request cimport Limits, Request, new_request, read_unusual
 
 cdef bytes CRLF
 cdef Py_ssize_t _KEPT_LEAST, _KEPT_MAX
@@ -7,8 +8,14 @@ cdef Py_ssize_t _KEPT_LEAST, _KEPT_MAX
 cdef class LastHead:
     cdef bytes _fields
     cdef tuple _headers
+    cdef object _parser
     cdef Request _request
+    cdef Scanner _scanner
 
-    @cython.locals(line_end=Py_ssize_t, size=Py_ssize_t, fields=bytes, last=Request, request=Request, usual=bint)
-    cpdef Request read(self, bytes head, parser, limits)
+    @cython.locals(at=Py_ssize_t, scanner=Scanner, last=Request, request=Request)
+    cpdef Request read(self, bytes head, Limits limits)
+    @cython.locals(at=Py_ssize_t, size=Py_ssize_t, last=Request, request=Request)
+    cdef Request _read_lines(self, bytes head, Limits limits)
+    @cython.locals(usual=bint)
+    cdef _keep(self, bytes head, Py_ssize_t at, Request request)
     cdef _repeat(self, Request last, Request request)

@@ -9,47 +9,70 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shardserve.http.grammar import CRLF
-from shardserve.http.request import Request, read_request
+from shardserve.http.request import Request, new_request, read_unusual
 from shardserve.http.request_line import read_line
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
+    from shardserve.http.parsers.scanner import Scanner
     from shardserve.http.request import Field, Limits
 
-_KEPT_LEAST = 64  # octets of fields: fewer are read as fast as they are found
+_KEPT_LEAST = 64  # octets of fields: without a scanner fewer are read as fast as they are found
 _KEPT_MAX = 2048  # what an idle connection may hold
 
 
 class LastHead:
     """One connection's. It holds no more than `_KEPT_MAX` octets of fields, and what they mean."""
 
-    __slots__ = ("_fields", "_headers", "_request")
+    __slots__ = ("_fields", "_headers", "_parser", "_request", "_scanner")
 
-    def __init__(self) -> None:
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+        self._scanner: Scanner | None = parser.scanner
         self._fields = b""  # the octets behind the request line, the empty line included
         self._headers: tuple[Field, ...] = ()
         self._request: Request | None = None  # that came with them
 
-    def read(self, head: bytes, parser: Parser, limits: Limits) -> Request:
+    def read(self, head: bytes, limits: Limits) -> Request:
         """Turn a whole head into a Request, as read_request does. Raises ProtocolError."""
-        line_end = head.find(CRLF)
-        size = len(head) - line_end
-        if size < _KEPT_LEAST or size > _KEPT_MAX or len(head) > limits.least:
-            return read_request(head, parser, limits)
-        fields = head[line_end:]
-        last = self._request
-        if last is not None and fields == self._fields:
-            request = Request()
-            if read_line(request, head[:line_end], limits) is None and request.version == "1.1":
+        scanner, last = self._scanner, self._request
+        if scanner is None:
+            return self._read_lines(head, limits)
+        if last is not None and len(head) <= limits.least:
+            request = new_request()
+            at = scanner.read_line(head, request)
+            if at > 0 and len(head) - at == len(self._fields) and head.endswith(self._fields):
                 self._repeat(last, request)
                 return request
-        request = read_request(head, parser, limits)
+        request = new_request()
+        if not scanner.scan(head, request, limits):
+            return read_unusual(head, self._parser, limits)
+        self._keep(head, head.find(CRLF) + 2, request)
+        return request
+
+    def _read_lines(self, head: bytes, limits: Limits) -> Request:
+        """Without a scanner: look for the end of the request line, which costs as much as some fields."""
+        at = head.find(CRLF) + 2
+        size = len(head) - at
+        if size < _KEPT_LEAST or size > _KEPT_MAX or len(head) > limits.least:
+            return read_unusual(head, self._parser, limits)
+        last = self._request
+        if last is not None and head[at:] == self._fields:
+            request = new_request()
+            if read_line(request, head[: at - 2], limits) is None and request.version == "1.1":
+                self._repeat(last, request)
+                return request
+        request = read_unusual(head, self._parser, limits)
+        self._keep(head, at, request)
+        return request
+
+    def _keep(self, head: bytes, at: int, request: Request) -> None:
+        """Keep what may come again: the fields of a head of the usual form."""
         usual = request.version == "1.1" and request.keep_alive and not request.expect_continue
-        if usual and head.startswith(b" /", len(request.method)):
-            self._fields = fields
+        if usual and len(head) - at <= _KEPT_MAX and head.startswith(b" /", len(request.method)):
+            self._fields = head[at:]
             self._headers = tuple(request.headers)  # a copy: the application may change its list
             self._request = request
-        return request
 
     def _repeat(self, last: Request, request: Request) -> None:
         request.again = True

@@ -1,3 +1,17 @@
+cimport cython
+
+cdef class Limits:
+    cdef readonly Py_ssize_t line
+    cdef readonly Py_ssize_t fields
+    cdef readonly Py_ssize_t field_size
+    cdef readonly Py_ssize_t section
+    cdef readonly Py_ssize_t body
+    cdef readonly Py_ssize_t spool
+    cdef readonly bint any_method
+    cdef readonly str header_map
+    cdef readonly frozenset underscored
+    cdef readonly Py_ssize_t least
+
 cdef class Request:
     cdef public bint again
     cdef public str method
@@ -16,6 +30,10 @@ cdef class Request:
     cpdef note(self, tuple field)
     cpdef restart(self)
 
-cpdef Request read_request(bytes head, parser, limits)
+cpdef Request read_request(bytes head, parser, Limits limits)
+@cython.locals(request=Request)
+cpdef Request new_request()
+@cython.locals(request=Request)
+cpdef Request read_unusual(bytes head, parser, Limits limits)
 cdef _read_framing(Request request, authority)
 cdef _read_rare(Request request, dict found)

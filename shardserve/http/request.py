@@ -6,10 +6,8 @@ References are to RFC 9112 unless named.
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from shardserve.errors import ProtocolError
@@ -18,8 +16,6 @@ from shardserve.http.request_line import read_line
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
-
-HEAD_END = b"\r\n\r\n"
 
 # RFC 3986 section 3.2.2; nothing at all is a host too (RFC 9110 section 7.2), a port alone is none.
 _HOST = re.compile(
@@ -44,26 +40,48 @@ CONNECTIONS = {
 
 
 Field = tuple[bytes, bytes]  # name in lower case, value
+HeaderMap = Literal["drop", "refuse", "dangerous"]
 
 
-@dataclass(frozen=True, slots=True)
 class Limits:
     """What a request may be: upper bounds in octets (and a count of fields), methods, names that could mislead."""
 
-    line: int = 8190
-    fields: int = 100
-    field_size: int = 8190
-    section: int = 65536
-    body: int = 0  # of a request body; 0 = no limit
-    spool: int = 0  # of one that is kept on disk for the application; 0 = no limit
-    any_method: bool = False  # beyond METHODS: any token is handed to the application
-    header_map: Literal["drop", "refuse", "dangerous"] = "drop"  # names with an underscore; "dangerous" keeps them
-    underscored: frozenset[bytes] = frozenset()  # such names, in lower case, that are kept anyway; b"*" for all
-    least: int = dataclasses.field(init=False)  # a head that is no larger needs no look at its parts
+    __slots__ = (
+        "any_method",
+        "body",
+        "field_size",
+        "fields",
+        "header_map",
+        "least",
+        "line",
+        "section",
+        "spool",
+        "underscored",
+    )
 
-    def __post_init__(self) -> None:
-        """Work out `least`."""
-        object.__setattr__(self, "least", min(self.line, self.field_size, self.section))
+    def __init__(
+        self,
+        *,
+        line: int = 8190,
+        fields: int = 100,
+        field_size: int = 8190,
+        section: int = 65536,
+        body: int = 0,
+        spool: int = 0,
+        any_method: bool = False,
+        header_map: HeaderMap = "drop",
+        underscored: frozenset[bytes] = frozenset(),
+    ) -> None:
+        self.line = line
+        self.fields = fields
+        self.field_size = field_size
+        self.section = section
+        self.body = body  # of a request body; 0 = no limit
+        self.spool = spool  # of one that is kept on disk for the application; 0 = no limit
+        self.any_method = any_method  # beyond METHODS: any token is handed to the application
+        self.header_map: HeaderMap = header_map  # names with an underscore; "dangerous" keeps them
+        self.underscored = underscored  # such names, in lower case, that are kept anyway; b"*" for all
+        self.least = min(line, field_size, section)  # a head that is no larger needs no look at its parts
 
 
 class Request:
@@ -138,10 +156,24 @@ class Request:
 
 def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
     """Turn a whole head, up to and with its empty line, into a Request. Raises ProtocolError."""
-    request = Request()
+    scanner = parser.scanner
+    if scanner is not None:
+        request = new_request()
+        if scanner.scan(head, request, limits):
+            return request
+    return read_unusual(head, parser, limits)
+
+
+def new_request() -> Request:
+    """One with nothing in it; as cheap as it gets, compiled."""
+    request = Request.__new__(Request)
     request.again = False
-    if parser.scan is not None and parser.scan(head, request, limits):
-        return request
+    return request
+
+
+def read_unusual(head: bytes, parser: Parser, limits: Limits) -> Request:
+    """read_request by the rules, for a head that a scanner has left to them."""
+    request = new_request()
     if len(head) > limits.least:
         _check_sizes(head, limits)
     lines = head.split(CRLF)

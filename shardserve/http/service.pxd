@@ -1,3 +1,4 @@
+from shardserve.http.exchange cimport Gateway
 from shardserve.net.blackbox cimport BlackBox
 
 cdef class Service:
@@ -13,6 +14,7 @@ cdef class Service:
     cdef public bytes date
     cdef public bint draining
     cdef public bint forked
+    cdef public Gateway gateway
     cdef public object give_idle
     cdef public object give_on
     cdef public double keep_alive
@@ -23,11 +25,11 @@ cdef class Service:
     cdef public object loop
     cdef public int most_connections
     cdef public double now
-    cdef public object open_exchange
     cdef public int opening
     cdef public object overdue
     cdef public object parser
     cdef public Py_ssize_t refused
+    cdef public double request_timeout
     cdef public Py_ssize_t requests
     cdef public set running
     cdef public Py_ssize_t sends

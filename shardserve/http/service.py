@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shardserve.http.connection import Connection
-    from shardserve.http.exchange import Exchange, Give, Wire
+    from shardserve.http.exchange import Exchange, Gateway, Give
     from shardserve.http.lifetime import Lifetime
     from shardserve.http.parsers import Parser
     from shardserve.http.request import Request
@@ -49,7 +49,7 @@ class Timeouts:
 
 
 class Service:
-    """One per worker. `open_exchange` makes the gateway's exchange for a request; `board` is this worker's line."""
+    """One per worker. `gateway` opens the exchange of each request; `board` is this worker's line."""
 
     __slots__ = (
         "_emptied",
@@ -64,6 +64,7 @@ class Service:
         "date",
         "draining",
         "forked",
+        "gateway",
         "give_idle",
         "give_on",
         "keep_alive",
@@ -74,11 +75,11 @@ class Service:
         "loop",
         "most_connections",
         "now",
-        "open_exchange",
         "opening",
         "overdue",
         "parser",
         "refused",
+        "request_timeout",
         "requests",
         "running",
         "sends",
@@ -92,7 +93,7 @@ class Service:
         self,
         loop: asyncio.AbstractEventLoop,
         parser: Parser,
-        open_exchange: Callable[[Wire, Request], Exchange],
+        gateway: Gateway,
         board: memoryview,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
@@ -102,7 +103,7 @@ class Service:
     ) -> None:
         self.loop = loop
         self.parser = parser
-        self.open_exchange = open_exchange
+        self.gateway = gateway
         self.board = board
         self.load = load if load is not None else unshared_line()
         self.give_on: Give | None = None  # to the worker that replaces this one: where connections go that are kept
@@ -116,6 +117,7 @@ class Service:
         self.timeouts = timeouts or Timeouts()
         self.lifetime = lifetime  # of connections; None: unlimited
         self.keep_alive = self.timeouts.keep_alive  # read once a request
+        self.request_timeout = self.timeouts.request
         self.closing = not self.keep_alive  # every answer closes its connection
         self.connections: set[Connection] = set()
         self.opening = 0  # accepted, and not among the connections yet

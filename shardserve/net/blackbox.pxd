@@ -1,7 +1,9 @@
 cimport cython
+from shardserve.native cimport monotonic_ns
 
 cdef int _LAST, _SLOT_SIZE, _SLOT_WORDS, _START, _METHOD_MAX
 cdef bint COMPILED
+cdef dict _OCTETS
 
 cdef class BlackBox:
     cdef public Py_ssize_t _beyond

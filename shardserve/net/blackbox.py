@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import struct
 import threading
-from time import monotonic_ns
 
 from shardserve.logs import printable
+from shardserve.native import monotonic_ns
 
 COMPILED = not __file__.endswith((".py", ".pyc"))
 SLOTS = 64  # the last one is for the newest of the requests that have found no other
@@ -29,6 +29,8 @@ _THREADS = _BEYOND + 2  # how many requests can be executed at once (WSGI); 0 = 
 WORDS = _BEYOND + 8  # 64-bit words, in whole cache lines
 SHOWN = 16  # requests that a description names: half of them the oldest, half the newest
 _SECOND = 1_000_000_000  # nanoseconds
+
+_OCTETS = {"GET": b"GET", "POST": b"POST"}  # encoding costs as much as the rest of a note
 
 Note = tuple[bytes, bytes, int]  # what a slot holds
 
@@ -53,7 +55,7 @@ class BlackBox:
             slot = self._free.pop()
         except IndexError:
             return self._began_beyond(owner, method, path)
-        self._note(slot, method.encode(), path, monotonic_ns())
+        self._note(slot, _OCTETS.get(method) or method.encode(), path, monotonic_ns())
         return slot
 
     def _note(self, slot: int, method: bytes, path: bytes, now: int) -> None:

@@ -114,12 +114,6 @@ def claim_free(line: memoryview) -> None:
         line[_FREE] = free - 1
 
 
-def note_one_busy(line: memoryview) -> None:
-    """Write to a shard's line that the one thread which makes its calls has one to make."""
-    line[_FREE] = 0
-    line[_BUSY] = BUSY_LOAD
-
-
 def note_one_free(line: memoryview, *, cut_off: bool = False) -> None:
     """Write to a shard's line that it has made it; `cut_off`: for the calls of others it is not free all the same."""
     line[_FREE] = not cut_off

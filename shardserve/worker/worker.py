@@ -96,7 +96,7 @@ class Worker:
         self.service = Service(
             loop,
             make_parser(config.http),
-            gateway.open,
+            gateway,
             place.board,
             _limits(config),
             _timeouts(config),

@@ -324,7 +324,7 @@ class Driver:
         self.gateway = make_gateway(self.loop)
         self.board = Board(1).claim(0, 1)
         self.service = Service(
-            self.loop, parser_called(parser), self.gateway.open, self.board, limits, timeouts, lifetime=lifetime
+            self.loop, parser_called(parser), self.gateway, self.board, limits, timeouts, lifetime=lifetime
         )
         self._peer, self._server = peer, server
         self.transport = self.connect()

@@ -338,7 +338,7 @@ class Served:
         service = Service(
             loop,
             make_parser("auto"),
-            gateway.open,
+            gateway,
             Board(1).claim(0, 1),
             timeouts=Timeouts(**self._timeouts),  # type: ignore[arg-type]
             access=access,

@@ -356,7 +356,7 @@ def test_context_does_not_leak_over_a_real_socket(loop_name: str, size: int) -> 
 
 async def _exchange_over_a_socket(loop: asyncio.AbstractEventLoop, size: int) -> list[bytes]:
     gateway = AsgiGateway(remember, make_spawn(loop), TrustedProxies(()), "", {})
-    service = Service(loop, make_parser("httptools"), gateway.open, Board(1).claim(0, 1))
+    service = Service(loop, make_parser("httptools"), gateway, Board(1).claim(0, 1))
     ours, theirs = socket.socketpair()
     answers: list[bytes] = []
 

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import tracemalloc
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from shardserve.http.head import date_line, encode_fields, status_line
+from shardserve.http.head import UNDECLARED, CheckedHead, date_line, encode_fields, encode_text, status_line
 
 
-class Fields(NamedTuple):
-    """What `encode_fields` returns."""
-
-    octets: bytes
-    length: int | None
-    close: bool
-    dated: bool
-
-
-def fields(*headers: tuple[Any, Any]) -> Fields:
-    return Fields(*encode_fields(b"HTTP/1.1 200 OK", headers))
+def fields(*headers: tuple[Any, Any]) -> CheckedHead:
+    return encode_fields(b"HTTP/1.1 200 OK", headers)
 
 
 def encode(*headers: tuple[Any, Any]) -> bytes:
@@ -67,7 +58,8 @@ def test_framing_fields_are_taken_out_and_told() -> None:
         (b"Keep-Alive", b"timeout=5"),
         (b"X-A", b"b"),
     )
-    assert head == (b"HTTP/1.1 200 OK\r\nX-A: b", 5, False, False)
+    assert (head.octets, head.length, head.close, head.dated) == (b"HTTP/1.1 200 OK\r\nX-A: b", 5, False, False)
+    assert fields((b"X-A", b"b")).length == UNDECLARED
 
 
 @pytest.mark.parametrize("name", [b"Connection", b"connection", b"CONNECTION"])
@@ -153,3 +145,35 @@ def test_an_application_that_makes_up_names_does_not_fill_the_memory() -> None:
     with pytest.raises(ValueError, match="not a token"):  # and the check does not depend on the table
         encode((b"X 3001", b"a"))
     assert fields((b"cOnTent-LeNgth", b"5")).length == 5
+
+
+@pytest.mark.parametrize("value", [b"1" * 19, b"9" * 40])
+def test_a_content_length_beyond_any_file_is_refused(value: bytes) -> None:
+    with pytest.raises(ValueError, match="content-length"):
+        fields((b"Content-Length", value))
+    assert fields((b"Content-Length", b"9" * 18)).length == int("9" * 18)
+
+
+def test_text_becomes_the_same_head_as_octets() -> None:
+    pairs = [("X-A", "b\xe9"), ("Content-Length", "7"), ("date", "x"), ("Connection", "Close"), ("x-a", "")]
+    text = encode_text(b"HTTP/1.1 200 OK", pairs)
+    octets = fields(*((name.encode(), value.encode("latin-1")) for name, value in pairs))
+    for what in ("octets", "length", "close", "dated"):
+        assert getattr(text, what) == getattr(octets, what)
+
+
+@pytest.mark.parametrize("bad", ["a\rb", "a\nb", "\0", "\r\nX: y"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_text_that_would_split_the_response_is_refused_wherever_it_stands(bad: str, place: int) -> None:
+    pairs = [("X-A", "1"), ("X-B", "2"), ("X-C", "3")]
+    name = pairs[place][0]
+    pairs[place] = (name, bad)
+    with pytest.raises(ValueError, match=f"{name}.*holds CR, LF or NUL"):
+        encode_text(b"HTTP/1.1 200 OK", pairs)
+
+
+def test_a_subclass_of_str_is_as_good_as_str() -> None:
+    class Safe(str):
+        __slots__ = ()
+
+    assert encode_text(b"", [(Safe("X-A"), Safe("b"))]).octets == b"\r\nX-A: b"

@@ -12,8 +12,9 @@ from support.corpus import load
 from support.wire import EVERY_PARSER, Driver, parser_called
 
 from shardserve.errors import ProtocolError
+from shardserve.http.grammar import HEAD_END
 from shardserve.http.last_head import LastHead
-from shardserve.http.request import HEAD_END, Limits, Request, read_request
+from shardserve.http.request import Limits, Request, read_request
 
 WHAT = [name for name in Request.__slots__ if name not in ("again", "special")]
 FIELDS = (
@@ -47,12 +48,11 @@ class Reader:
     """Reads a connection's heads; `again` of them had the fields of the one before."""
 
     def __init__(self, parser: Any) -> None:
-        self._parser = parser
-        self._last = LastHead()
+        self._last = LastHead(parser)
         self.again = 0
 
     def read(self, head: bytes, limits: Limits) -> Request:
-        request = self._last.read(head, self._parser, limits)
+        request = self._last.read(head, limits)
         self.again += request.again
         return request
 

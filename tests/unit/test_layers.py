@@ -10,7 +10,7 @@ import pytest
 import shardserve
 
 LAYERS = ("config", "net", "http", "gateway", "worker", "supervisor", "cli")
-OPEN = ("build", "errors", "logs")  # open to every layer
+OPEN = ("build", "errors", "logs", "native")  # open to every layer
 ABOVE = ("__init__", "__main__")  # the doors: they may import every layer
 ALONE = ("demo",)  # an application like any other
 

@@ -12,8 +12,9 @@ from support.corpus import load
 from support.wire import parser_called
 
 from shardserve.errors import ProtocolError
+from shardserve.http.grammar import HEAD_END
 from shardserve.http.parsers.scanner import Scanner
-from shardserve.http.request import HEAD_END, KNOWN_HOSTS, Limits, Request, read_request
+from shardserve.http.request import KNOWN_HOSTS, Limits, Request, read_request
 
 FIELDS = [name for name in Request.__slots__ if name not in ("again", "special")]
 SPLITTER = parser_called("splitter")

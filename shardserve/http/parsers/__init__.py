@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from shardserve.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from shardserve.http.request import Limits, Request
-
-    Scan = Callable[[bytes, Request, Limits], bool]
+    from shardserve.http.parsers.scanner import Scanner
+    from shardserve.http.request import Request
 
 
 class Parser(Protocol):
@@ -24,8 +21,8 @@ class Parser(Protocol):
     name: str
 
     @property
-    def scan(self) -> Scan | None:
-        """Reads a head that is an ordinary one; false leaves it to the rules of request.py and `parse`."""
+    def scanner(self) -> Scanner | None:
+        """Reads ordinary heads, and leaves others to the rules of request.py and `parse`; None if there is none."""
 
     def parse(self, lines: list[bytes], request: Request) -> None:
         """Put the fields of a head into the request, in order.

@@ -14,7 +14,6 @@ from shardserve.http.parsers.scanner import COMPILED, Scanner
 from shardserve.http.request import SPECIAL
 
 if TYPE_CHECKING:
-    from shardserve.http.parsers import Scan
     from shardserve.http.request import Field, Request
 
 # RFC 9110 section 5.5: visible ASCII, white space, and octets that mean nothing here (obs-text).
@@ -38,7 +37,7 @@ class BuiltinParser:
 
     def __init__(self, *, scanning: bool = COMPILED) -> None:
         """With `scanning` ordinary heads are read by scanner.py, which pays where that is compiled."""
-        self.scan: Scan | None = Scanner().scan if scanning else None
+        self.scanner: Scanner | None = Scanner() if scanning else None
         self._usual: dict[bytes, Field] = {}  # line -> field
         self._usual_special: dict[bytes, Field] = {}
         self._names: dict[bytes, bytes] = {}  # as sent -> in lower case

@@ -12,7 +12,7 @@ from shardserve.http.parsers.hidden import Hidden
 from shardserve.logs import log
 
 if TYPE_CHECKING:
-    from shardserve.http.parsers import Scan
+    from shardserve.http.parsers.scanner import Scanner
     from shardserve.http.request import Request
 
 # What h11 lets through: some control characters in values (RFC 9110 section 5.5), lines that end in LF alone.
@@ -25,7 +25,7 @@ class H11Parser:
     """Parses each head with a fresh h11 connection, which would begin the next message only after answering itself."""
 
     name = "h11"
-    scan: Scan | None = None
+    scanner: Scanner | None = None
 
     def parse(self, lines: list[bytes], request: Request) -> None:
         """See Parser.parse."""

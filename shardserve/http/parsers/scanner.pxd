@@ -1,11 +1,12 @@
 cimport cython
-from shardserve.http.request cimport Request
+from shardserve.http.request cimport Limits, Request
 
 ctypedef const unsigned char* Octets
 
 cdef bytes _LINE_END, _LOWER, _TARGET, _VALUE, _FIRST_OF_SPECIAL
 cdef dict METHODS, CONNECTIONS
 cdef set KNOWN_HOSTS
+cdef int _G, _E, _T
 cdef int _COLON, _CR, _LF, _SPACE, _TAB, _SLASH, _QUESTION, _NAME_MAX
 
 cdef class Scanner:
@@ -14,9 +15,9 @@ cdef class Scanner:
     cdef bint _forwarded
 
     @cython.locals(at=Py_ssize_t)
-    cpdef bint scan(self, bytes head, Request request, limits) except? True
+    cpdef bint scan(self, bytes head, Request request, Limits limits) except? True
     @cython.locals(octets=Octets, in_target=Octets, at=Py_ssize_t, start=Py_ssize_t, method=str)
-    cdef Py_ssize_t _read_line(self, bytes head, Request request) except -2
+    cpdef Py_ssize_t read_line(self, bytes head, Request request) except -2
     @cython.locals(
         octets=Octets, lower=Octets, in_value=Octets, name_octets="unsigned char*", start=Py_ssize_t, end=Py_ssize_t,
         length=int, octet=int, name=bytes, value=bytes, headers=list,

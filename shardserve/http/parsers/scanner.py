@@ -25,6 +25,7 @@ _TARGET = bytes(int(octet in TARGET_OCTETS and octet != ord("?")) for octet in r
 _VALUE = bytes(int(octet == 0x09 or 0x20 <= octet < 0x7F or octet >= 0x80) for octet in range(256))
 _NAME_MAX = 64  # octets; longer names are not ordinary
 _LINE_END = b" HTTP/1.1\r\n"
+_G, _E, _T = b"GET"
 _COLON, _CR, _LF, _SPACE, _TAB, _SLASH, _QUESTION = b":\r\n \t/?"
 _FIRST_OF_SPECIAL = bytes(int(octet in b"cehtx") for octet in range(256))  # of the names that `_note` knows
 
@@ -53,7 +54,7 @@ class Scanner:
         """
         if len(head) > limits.least:
             return False
-        at = self._read_line(head, request)
+        at = self.read_line(head, request)
         if at < 0 or not self._read_fields(head, at, request):
             return False
         if len(request.headers) > limits.fields or self._host not in KNOWN_HOSTS:
@@ -75,13 +76,17 @@ class Scanner:
         request.expect_continue = request.ambiguous = request.upgrade = False
         return True
 
-    def _read_line(self, head: bytes, request: Request) -> int:
-        """The request line; returns where the first field begins, -1 if it is not ordinary."""
+    def read_line(self, head: bytes, request: Request) -> int:
+        """Read the request line of a whole head; returns where the first field begins, -1 if it is not ordinary."""
         octets, in_target = head, _TARGET
         at = 0
-        while octets[at] > _SPACE:
-            at += 1
-        method = METHODS.get(octets[:at])
+        if octets[0] == _G and octets[1] == _E and octets[2] == _T:
+            at = 3
+            method: str | None = "GET"
+        else:
+            while octets[at] > _SPACE:
+                at += 1
+            method = METHODS.get(octets[:at])
         start = at + 1
         if method is None or octets[at] != _SPACE or octets[start] != _SLASH:
             return -1

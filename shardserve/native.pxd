@@ -1,0 +1,22 @@
+# See native.py.
+
+cdef extern from "Python.h":
+    object c_new_context "PyContext_New" ()
+    int c_enter "PyContext_Enter" (object context) except -1
+    int c_leave "PyContext_Exit" (object context) except -1
+
+cdef extern from *:
+    """
+    #include <time.h>
+    static inline long long shardserve_monotonic_ns(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);  /* the clock of time.monotonic() */
+        return now.tv_sec * 1000000000LL + now.tv_nsec;
+    }
+    """
+    long long c_monotonic_ns "shardserve_monotonic_ns" () noexcept nogil
+
+cpdef long long monotonic_ns() except? -1
+cpdef object new_context()
+cpdef enter_context(context)
+cpdef leave_context(context)
