@@ -41,6 +41,7 @@ COMPILED = (
     "shardserve.gateway.wsgi",
     "shardserve.gateway.wsgi_inline",
     "shardserve.worker.loop",
+    "shardserve.worker.registry",
     "shardserve.http.last_head",
     "shardserve.http.line_writer",
 )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shardserve.worker.listening import Listening
 
 _LOOK = 0.002  # seconds between looks while calls are made: a call that lasts longer is a long one
+_LOOK_ALONE = 0.05  # while there is no sibling: is there one now?
 _PARK_AFTER = 5  # looks without a call
 _SLICE = 4  # milliseconds of waiting for something to give away, until it is looked whether the call has ended
 _NONE_FREE = 0.001  # seconds until it is looked again for a free sibling
@@ -61,7 +62,7 @@ class Deputy:
             idle = 0
             while idle < _PARK_AFTER and not self._over:
                 steps = inside.steps
-                time.sleep(_LOOK)
+                time.sleep(_LOOK if self._service.draining or self._handover.has_siblings() else _LOOK_ALONE)
                 if not inside.inside:
                     idle = idle + 1 if inside.steps == steps else 0
                     self._readable.clear()

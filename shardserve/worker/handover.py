@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shardserve.http.h1 import H1Connection
 from shardserve.logs import log
 from shardserve.net.inbox import GIVEN, PUSHED, WANTED, Packet, end, has_room, put, take
-from shardserve.net.loads import Load, claim_free, note_one_free
+from shardserve.net.loads import Aim, Load, claim_free, note_one_free
 from shardserve.worker.forks import has_children
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shardserve.worker.accept import Opening
 
 _BATCH = 16  # packets taken in one turn of the loop
+_COUNT = int(Aim.COUNT)
 _PAUSE = 0.25  # seconds until it is looked again whether there is a descriptor for what waits
 _SAY_AGAIN = 60.0  # seconds between two lines that say that there is none
 
@@ -52,6 +53,10 @@ class Handover:
         """Have requests that wait here given to workers that are idle (for inline calls; the deputy does the rest)."""
         self._service.give_idle = self._give_idle
         self._service.takes_calls = True
+
+    def has_siblings(self) -> bool:
+        """Whether there are other shards than this worker's."""
+        return self._loads.aim[_COUNT] > 1
 
     def share_work(self, turns: Turns[Any]) -> None:
         """Take part in executing what waits for its turn, here or elsewhere."""

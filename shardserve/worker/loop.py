@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import ConfigError
+from shardserve.worker.registry import hasten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -58,7 +59,7 @@ else:
 
     def make_spawn(loop: asyncio.AbstractEventLoop) -> Spawn:
         """How to start a coroutine as a task of `loop`, through its task factory where one is set."""
-
+        hasten()
         task = asyncio.Task
 
         def spawn(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
