@@ -5,7 +5,7 @@ cdef unsigned long long _FREE, _BUSY, _BUSY_LOAD
 
 cdef class Inside:
     cdef unsigned long long[::1] _line
-    cdef object _load
+    cdef object _load, _take, _give_back
     cdef public object bell
     cdef public bint inside
     cdef public object lock

@@ -18,6 +18,7 @@ cdef class InlineGateway(WsgiGateway):
     cdef public Inside inside
     cdef public dict _waiting
     cdef public bint _resting
+    cdef public bint _hidden
 
     cpdef bint take(self, InlineExchange exchange) except? True
     cpdef rest(self, Service service)
@@ -41,7 +42,7 @@ cdef class InlineExchange(WsgiExchange):
     @cython.locals(box=BlackBox)
     cpdef _body_done(self)
     cdef open_inline(self, Wire wire, Request request, InlineGateway gateway)
-    @cython.locals(gateway=InlineGateway, inside=Inside, began="long long")
+    @cython.locals(gateway=InlineGateway, inside=Inside, began="long long", hidden=bint)
     cdef _step(self, int step)
     cdef _take(self, int step)
     @cython.locals(gateway=InlineGateway, environ=dict)

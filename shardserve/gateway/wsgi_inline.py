@@ -59,6 +59,20 @@ class InlineGateway(WsgiGateway):
         self.inside: Inside | None = None
         self._waiting: dict[InlineExchange, None] = {}  # complete requests, behind a long step; in order of arrival
         self._resting = False  # there has been a long step in this turn of the loop: no further call
+        self._hidden = False
+
+    def hide_loop(self) -> None:
+        """Hide the loop from now on, and not only during steps: two calls and two system calls less for each of them.
+
+        On its thread nothing but steps may ask asyncio for the running loop until `show_loop`.
+        """
+        self._hidden = True
+        _hide(None)
+
+    def show_loop(self) -> None:
+        """Hide it during steps only, as in the beginning."""
+        self._hidden = False
+        _hide(self.loop)
 
     # What waits. All of it runs on the loop's thread, or in its place.
 
@@ -175,7 +189,9 @@ class InlineExchange(WsgiExchange):
         if inside is not None:
             inside.enter()
         began = monotonic_ns()
-        _hide(None)
+        hidden = gateway._hidden  # noqa: SLF001 its gateway's own
+        if not hidden:
+            _hide(None)
         try:
             if COMPILED:
                 enter_context(context)
@@ -187,7 +203,8 @@ class InlineExchange(WsgiExchange):
                 block = context.run(self._take, step)
         except BaseException as error:  # SystemExit too: a request must not end the worker
             failure = error
-        _hide(gateway.loop)
+        if not hidden:
+            _hide(gateway.loop)
         if inside is not None:
             inside.leave()
         if monotonic_ns() - began > _LONG:

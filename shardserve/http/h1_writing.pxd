@@ -28,7 +28,7 @@ cdef class H1Writing(Connection):
     cpdef _end(self)
     cpdef bint _unread_is_large(self) except? True
     cpdef bytes _choose_framing(self, Request request, Py_ssize_t length, int status, body, bint more)
-    @cython.locals(request=Request, service=Service, head=CheckedHead, framing=bytes, connection=bytes, date=bytes)
+    @cython.locals(request=Request, service=Service, head=CheckedHead, parts=list, framing=bytes)
     cpdef respond(self, Exchange exchange, status, headers, body, bint more)
     cpdef write(self, Exchange exchange, body, bint more)
     cpdef _write_body(self, body, bint more)

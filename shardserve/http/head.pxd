@@ -3,20 +3,19 @@ cimport cython
 ctypedef const unsigned char* Octets
 
 cdef dict _PREFIXES, _TEXT_PREFIXES, _LENGTHS
-cdef bint COMPILED
 cdef int _CR, _LF, _NUL, _ZERO, _DIGITS_MAX
 cdef Py_ssize_t _UNDECLARED
 cdef bytes _LENGTH, _DATE, _CONNECTION
 
 cdef class CheckedHead:
-    cdef public bytes octets
+    cdef public list parts
     cdef public Py_ssize_t length
     cdef public bint close
     cdef public bint dated
 
     @cython.locals(declared=Py_ssize_t)
     cdef note(self, list parts, bytes kind, bytes value)
-    @cython.locals(octets=bytes, ends=Py_ssize_t)
+    @cython.locals(index=Py_ssize_t, value=bytes)
     cdef seal(self, list parts)
 
 @cython.locals(head=CheckedHead, parts=list, value=bytes, prefix=bytes)
@@ -31,5 +30,3 @@ cdef Py_ssize_t _number(bytes digits) except -2
 cdef bytes _as_octets(value)
 cdef bytes _learn(name)
 cdef bytes _learn_text(name, bytes octets)
-@cython.locals(at=Octets, count=Py_ssize_t, index=Py_ssize_t, octet=int)
-cdef Py_ssize_t _count_ends(bytes octets) except -1

@@ -12,6 +12,7 @@ cdef class Service:
     cdef public object context
     cdef public bint cut_off
     cdef public bytes date
+    cdef public bytes date_end
     cdef public bint draining
     cdef public bint forked
     cdef public Gateway gateway

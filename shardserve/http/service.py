@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shardserve.http.grammar import HEAD_END
 from shardserve.http.head import date_line
 from shardserve.http.overdue import Overdue
 from shardserve.http.request import Limits
@@ -62,6 +63,7 @@ class Service:
         "context",
         "cut_off",
         "date",
+        "date_end",
         "draining",
         "forked",
         "gateway",
@@ -141,6 +143,7 @@ class Service:
         """Move the coarse clock on and act on passed deadlines: once a second, ten times a second while draining."""
         self.now = time.monotonic()
         self.date = date_line(time.time())
+        self.date_end = self.date + HEAD_END
         for connection in [one for one in self.connections if one.deadline <= self.now]:
             connection.expire()
         if self.give_on is not None:

@@ -157,7 +157,14 @@ class Worker:
 
     async def serve_until_left(self) -> None:
         """Serve until told to leave; return when everything has been answered or the graceful timeout is over."""
-        command = await self.leaving
+        if self._inline is None:
+            command = await self.leaving
+        else:
+            self._inline.hide_loop()
+            try:
+                command = await self.leaving
+            finally:
+                self._inline.show_loop()
         if command == "stop":
             await self._shut_doors()
         if self._deputy is not None:
