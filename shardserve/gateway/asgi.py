@@ -79,18 +79,21 @@ class AsgiGateway(Gateway):
         root_path = scope["root_path"]
         if root_path:
             path = "".join(split_root(path, root_path))
-        scope["http_version"] = request.version
-        scope["method"] = request.method
+        if request.version != "1.1":
+            scope["http_version"] = request.version
+        if request.method != "GET":
+            scope["method"] = request.method
         scope["path"] = path
         scope["raw_path"] = request.path
-        scope["query_string"] = request.query
+        if request.query:
+            scope["query_string"] = request.query
         scope["headers"] = request.headers
         scope["state"] = self.state.copy()
         scope["extensions"] = self._http_extensions.copy()  # middleware takes away what it cannot pass on
         return scope
 
     def _base_scope(self, wire: Wire) -> dict[str, Any]:
-        """What the scopes of one connection have in common, and all keys: a copy costs half of making it anew."""
+        """What the scopes of one connection have in common or mostly have: a copy costs half of making it anew."""
         return {
             "type": "http",
             "asgi": _VERSIONS,
