@@ -7,7 +7,7 @@ RUN    := $(VENV)/bin
 # What tests run on: with SHARDSERVE_PURE=1 nothing needs compiling.
 BUILT  := $(VENV)/$(if $(filter-out 0,$(SHARDSERVE_PURE)),.tests,.compiled)
 INSTALL ?= -e '.[dev,test]'
-SOURCES := setup.py shardserve/build.py $(wildcard shardserve/*/*.py shardserve/*/*.pxd shardserve/*/*/*.py shardserve/*/*/*.pxd)
+SOURCES := setup.py shardserve/build.py shardserve/native.py shardserve/native.pxd $(wildcard shardserve/*/*.py shardserve/*/*.pxd shardserve/*/*/*.py shardserve/*/*/*.pxd)
 
 .PHONY: serve test suite environment compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat compliance
 
