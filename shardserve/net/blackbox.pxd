@@ -1,7 +1,7 @@
 cimport cython
 from shardserve.native cimport monotonic_ns
 
-cdef int _LAST, _SLOT_SIZE, _SLOT_WORDS, _START, _METHOD_MAX
+cdef int _BEYOND, _NEWEST, _THREADS, _LAST, _SLOT_SIZE, _SLOT_WORDS, _START, _METHOD_MAX
 cdef bint COMPILED
 cdef dict _OCTETS
 
