@@ -18,6 +18,7 @@ from shardserve.gateway.failure import answer_failure, log_failure
 from shardserve.gateway.file_wrapper import FileWrapper
 from shardserve.gateway.turns import Turns, answer_overload
 from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway, check_block
+from shardserve.native import new_context
 
 if TYPE_CHECKING:
     import asyncio
@@ -83,11 +84,11 @@ class PoolGateway(WsgiGateway):
 class PoolExchange(WsgiExchange):
     """One request. The loop's half comes first, then what runs on a thread of the pool."""
 
-    __slots__ = ("_acknowledged", "_finished", "_gate", "_posted", "_waited_for")
+    __slots__ = ("_acknowledged", "_finished", "_gate", "_pool", "_posted", "_waited_for")
 
     def __init__(self, wire: Wire, request: Request, gateway: PoolGateway) -> None:
-        WsgiExchange.__init__(self, wire, request, gateway)
-        self._gateway: PoolGateway = gateway
+        self.open(wire, request, gateway)
+        self._pool = gateway
         self._finished = False  # the end of the response has been handed over
         # Flow control of a streamed response: each counter has one writer, the gate wakes the thread.
         self._posted = 0  # octets handed to the loop, written by the thread
@@ -99,7 +100,7 @@ class PoolExchange(WsgiExchange):
 
     def _ready(self) -> None:
         """See WsgiExchange._ready."""
-        self._gateway.turns.take(self)
+        self._pool.turns.take(self)
 
     def shed(self) -> None:
         """See Turn.shed."""
@@ -111,7 +112,7 @@ class PoolExchange(WsgiExchange):
 
         While it waits in a queue that is shed from, the client is taken for gone; one that reads gets that answer.
         """
-        turns = self._gateway.turns
+        turns = self._pool.turns
         if turns.patience and turns.drop(self):
             self.shed()
 
@@ -119,7 +120,7 @@ class PoolExchange(WsgiExchange):
         """See Exchange.lost: a streamed response ends at its next block."""
         if self._gate is not None:
             self._gate.set()
-        if not (self._started and self._ended) or self._gateway.turns.drop(self):
+        if not (self._started and self._ended) or self._pool.turns.drop(self):
             self._forget_body()
 
     def cancel(self) -> None:
@@ -182,19 +183,19 @@ class PoolExchange(WsgiExchange):
     def _returned(self) -> None:
         """The call is over."""
         self._forget_body()
-        self._gateway.turns.ended(self)
+        self._pool.turns.ended(self)
 
     # On the thread
 
     def call(self) -> None:
         """Call the application and send what it returns."""
-        gateway = self._gateway
+        gateway = self._pool
         box = self.wire.service.box
         last: bytes | None = None
         try:
             if not self.gone:  # else the client left while the request waited for a thread
                 self.slot = box.began(self, self.request.method, self.request.path)
-                last = contextvars.Context().run(self._run)
+                last = new_context().run(self._run)
         except ClientDisconnected:
             pass
         except BaseException as error:  # SystemExit too: a request must not end the thread
@@ -213,7 +214,7 @@ class PoolExchange(WsgiExchange):
 
     def _run(self) -> bytes | None:
         """The whole response, if the call returned that; None if it has been handed over."""
-        gateway = self._gateway
+        gateway = self._pool
         environ = make_environ(gateway, self.wire, self.request, self._body)
         environ["wsgi.early_hints"] = self._early_hints
         result = gateway.app(environ, self._start_response)
@@ -250,7 +251,7 @@ class PoolExchange(WsgiExchange):
         self._require_status()
         self._check_client()
         self._finished = self._sent = True
-        self._gateway.hand(self, _LAST, None)
+        self._pool.hand(self, _LAST, None)
 
     def _check_client(self) -> None:
         if self.gone:
@@ -265,7 +266,7 @@ class PoolExchange(WsgiExchange):
         if self._gate is None:
             self._gate = threading.Event()
         self._sent = True
-        self._gateway.hand(self, _BLOCK, data)
+        self._pool.hand(self, _BLOCK, data)
         self._posted += len(data)
         gate = self._gate
         while self._posted - self._acknowledged > _AHEAD_MAX and not self.gone:
@@ -274,7 +275,7 @@ class PoolExchange(WsgiExchange):
 
     def _inform(self, head: CheckedHead) -> None:
         """See WsgiExchange._inform."""
-        self._gateway.hand(self, _HINTS, head)
+        self._pool.hand(self, _HINTS, head)
 
     def _post_file(self, part: FilePart) -> None:
         """Hand a file to the loop, which sends it while this thread goes on to other requests."""
@@ -282,4 +283,4 @@ class PoolExchange(WsgiExchange):
             part.close()
         self._check_client()
         self._finished = self._sent = True
-        self._gateway.hand(self, _FILE, part)
+        self._pool.hand(self, _FILE, part)
