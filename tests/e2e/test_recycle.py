@@ -20,10 +20,10 @@ Serve = Callable[..., Server]
 def test_recycling_by_requests_loses_none(serve: Serve, app: str) -> None:
     server = serve(app, "--workers", "4", "--max-requests", "100", "--max-requests-jitter", "50")
     before = set(server.workers())
-    with Load(server.port, clients=16, requests=6000) as load:
+    with Load(server.port, clients=16, requests=1500) as load:
         server.wait_for(r"has begun \d+ requests \(--max-requests\) and is replaced", count=4)
         tally = load.finish()
-    assert tally.ok == 6000, tally
+    assert tally.ok == 1500, tally
     server.wait_for("serves .ready", count=8)
     assert not before <= set(server.workers())
     assert "died" not in server.log
