@@ -1,11 +1,14 @@
 """What slow, hostile and flooding clients do to a server, and to a normal client beside them: for docs/bounds.md.
 
-    python attacks.py [--seconds 2] [--only WORD ...]    (watch: the slow clients alone)
+    python attacks.py [--rounds 2] [--only WORD ...]    (watch: the slow clients alone)
 
-One shardserve (ASGI, one worker, all settings at their defaults) on CPU 0; attackers and the normal client (wrk, 16
-kept connections, plain GET) on CPU 1. For each attack: the normal client alone, the attack alone (its cost is the part
-of a core that the server uses for it), both together twice, the normal client alone again. What it kept is requests per
-CPU second of the server beside the attack, relative to alone; without noise that is what the cost leaves of a core.
+Two shardserves (ASGI, one worker, all settings at their defaults) on CPU 0, of which one is attacked; attackers and the
+normal client (wrk, plain GET) on CPU 1. For each attack, first its cost: the part of a core that the server uses for it
+alone. Then the client asks the one and the other server, second about second. What it kept is requests per CPU second
+of the server that is attacked, relative to the other one: what the attacker takes of the client's core, and the
+machine's own noise, count for both. For that it sends 16 requests at a time on each of 4 connections. A request costs
+more in a smaller batch, and with one at a time on 16 connections the batches are what whatever else runs makes of them:
+between 42,000 and 73,000 a CPU second within minutes, of the same server. The longest wait is of one at a time.
 Before that, one client of each slow kind is watched until the server lets it go: two minutes. Loopback only; everything
 is bounded.
 """
@@ -33,11 +36,12 @@ from environments import HERE, program
 from serving import cpu_seconds, free_port, pss, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 BOUNDS = HERE.parent / "docs" / "bounds.md"
 CORE = max(os.sched_getaffinity(0))
 MANY = 2000
+PAIRS = 3  # of seconds, attacked and not, in a round
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 GET = HEAD + b"\r\n"
@@ -242,16 +246,26 @@ class Attacker:
             attack.did.add("closed")
 
 
-def normal(pid: int, port: int, seconds: float) -> tuple[float, float]:
-    """Requests per CPU second of the server, and the longest wait in ms, of a normal client."""
+def wrk(port: int, *options: str, arguments: Sequence[str] = ()) -> str:
+    """What a normal client, on its core for a second, prints in the end."""
+    command = ["taskset", "-c", str(CORE), "wrk", "-t1", "-d1s", *options, f"http://127.0.0.1:{port}/"]
+    command += ["--", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+def efficiency(pid: int, port: int) -> float:
+    """Requests per CPU second of the server, 16 at a time on each of 4 connections."""
     before = cpu_seconds(pid)
-    command = ["taskset", "-c", str(CORE), "wrk", "-t1", "-c16", f"-d{seconds:g}s", f"http://127.0.0.1:{port}/"]
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
+    out = wrk(port, "-c4", "-s", str(HERE / "wrk" / "pipeline.lua"), arguments=["16"])
     used = cpu_seconds(pid) - before
-    longest = re.search(r"Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", out)
+    return int(re.search(r"(\d+) requests in", out)[1]) / used  # type: ignore[index]
+
+
+def longest_wait(port: int) -> float:
+    """Of a request of 16 connections that send one after another, in ms."""
+    longest = re.search(r"Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", wrk(port, "-c16"))
     scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}
-    wait = float(longest[1]) * scale[longest[2]] if longest else 0.0
-    return int(re.search(r"(\d+) requests in", out)[1]) / used, wait  # type: ignore[index]
+    return float(longest[1]) * scale[longest[2]] if longest else 0.0
 
 
 def share(pid: int, seconds: float) -> float:
@@ -277,32 +291,57 @@ def serve(port: int, *options: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def run(attack: Attack, seconds: float) -> str:
-    """Measure one attack against a server of its own; returns the row of the table."""
+@dataclass
+class Found:
+    """What measuring one attack has found: requests per CPU second attacked and not, and of each round the others."""
+
+    beside: list[float] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    memory: tuple[int, int, int] = (0, 0, 0)  # octets of PSS before, during, after; of the last round
+
+
+def measure(attack: Attack, found: Found) -> None:
+    """One round of an attack, on servers of its own; short, since slow clients are let go after 10 s."""
     port = free_port()
-    process = serve(port)
+    target = serve(port)
+    quiet_port = free_port()
+    other = serve(quiet_port)
     try:
-        normal(process.pid, port, 1)
-        before = sum(pss(process.pid))
-        alone = [normal(process.pid, port, seconds)]
+        efficiency(target.pid, port)
+        efficiency(other.pid, quiet_port)
+        before = sum(pss(target.pid))
         with Attacker(attack, port):
             if attack.number:
-                settle(process.pid)
-            cost = share(process.pid, 2)
-            beside = [normal(process.pid, port, seconds) for _ in range(2)]
-            during = sum(pss(process.pid))
+                settle(target.pid)
+            found.costs.append(share(target.pid, 1))
+            for _ in range(PAIRS):
+                found.beside.append(efficiency(target.pid, port))
+                found.alone.append(efficiency(other.pid, quiet_port))
+            found.waits.append(longest_wait(port))
+            during = sum(pss(target.pid))
         time.sleep(0.5)
-        alone.append(normal(process.pid, port, seconds))
-        after = sum(pss(process.pid))
+        found.memory = (before, during, sum(pss(target.pid)))
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(45)
-    kept = sum(figure for figure, _ in beside) / sum(figure for figure, _ in alone)
+        for process in (target, other):
+            process.send_signal(signal.SIGTERM)
+        for process in (target, other):
+            process.wait(45)
+
+
+def run(attack: Attack, rounds: int) -> str:
+    """Measure one attack; returns the row of the table."""
+    found = Found()
+    for _ in range(rounds):
+        measure(attack, found)
+    kept = sum(found.beside) / sum(found.alone)
     did = ", ".join(sorted(attack.did)) or "kept"
-    memory = " / ".join(f"{octets / 1e6:.1f}" for octets in (before, during, after))
+    memory = " / ".join(f"{octets / 1e6:.1f}" for octets in found.memory)
     told = f"{100 * kept:.0f} %" + (" (flood)" if attack.flood else "")
-    wait = max(wait for _, wait in beside)
-    row = f"| {attack.name} | {attack.what} | {did} | {memory} | {100 * cost:.1f} % | {told} | {wait:.0f} ms |"
+    cost = f"{100 * sum(found.costs) / rounds:.1f} %"
+    wait = f"{max(found.waits):.0f} ms"
+    row = f"| {attack.name} | {attack.what} | {did} | {memory} | {cost} | {told} | {wait} |"
     print(row, flush=True)
     return row
 
@@ -397,7 +436,7 @@ def write(name: str, head: list[str], rows: list[str], order: Iterable[str]) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", nargs="+", default=[""])
     given = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -405,7 +444,7 @@ def main() -> None:
     os.sched_setaffinity(0, {CORE})
     if any(word in WATCH for word in given.only):
         write("slow", ["| a client that | is let go after | with |", "|---|---|---|"], watch(), SLOW)
-    rows = [run(attack, given.seconds) for attack in ATTACKS if any(word in attack.name for word in given.only)]
+    rows = [run(attack, given.rounds) for attack in ATTACKS if any(word in attack.name for word in given.only)]
     head = [
         "| attack | what | the server | PSS in MB before / during / after | its cost | kept | longest wait |",
         "|---|---|---|---|---|---|---|",
