@@ -37,6 +37,7 @@ _SPECIAL = {
     b"transfer-encoding": _DROPPED,
     b"keep-alive": _DROPPED,
 }
+_OF_CONNECTION = b"\r\nConnection, Keep-Alive or Transfer-Encoding: "
 UNDECLARED = -1  # a length that is not known
 _UNDECLARED = UNDECLARED  # of its own in C, compiled
 _DIGITS_MAX = 18
@@ -93,8 +94,10 @@ class CheckedHead:
             parts.append(b"\r\ndate: ")
             parts.append(value)
             self.dated = True
-        elif kind == _CONNECTION and b"close" in value.lower():
-            self.close = True
+        else:
+            self.seal([b"", _OF_CONNECTION, value])  # it is not sent; one that would split is refused all the same
+            if kind == _CONNECTION and b"close" in value.lower():
+                self.close = True
 
     def seal(self, parts: list[bytes]) -> None:
         """Take the head's parts: its first line, then names and values by turns. Raises ValueError if it would split.

@@ -177,3 +177,9 @@ def test_a_subclass_of_str_is_as_good_as_str() -> None:
         __slots__ = ()
 
     assert encode_text(b"", [(Safe("X-A"), Safe("b"))]).octets() == b"\r\nX-A: b"
+
+
+@pytest.mark.parametrize("name", [b"Connection", b"Keep-Alive", b"Transfer-Encoding", b"Date"])
+def test_a_value_that_would_split_is_refused_in_fields_that_are_not_sent_as_well(name: bytes) -> None:
+    with pytest.raises(ValueError, match="holds CR, LF or NUL"):
+        fields((name, b"close\r\nX: y"))
