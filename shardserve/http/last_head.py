@@ -75,7 +75,7 @@ class LastHead:
             self._request = request
 
     def _repeat(self, last: Request, request: Request) -> None:
-        request.again = True
+        request.first = last
         request.headers = list(self._headers)
         request.length = last.length
         request.keep_alive = last.keep_alive

@@ -230,10 +230,12 @@ class Held:
 
     def __init__(self) -> None:
         self.called: list[str] = []
+        self.cookies: list[str | None] = []
         self.end = threading.Event()
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         self.called.append(environ["PATH_INFO"])
+        self.cookies.append(environ.get("HTTP_COOKIE"))
         self.end.wait()
         start_response("200 OK", [])
         return [b"ok"]
@@ -283,6 +285,29 @@ class TestWsgi:
             for client in late:
                 assert [answer.status for answer in answers(client)] == [503, 200]
         assert app.called == ["/first", "/again", "/again"]
+
+    def test_a_request_has_its_own_fields_where_the_one_before_was_shed(self, parser: str) -> None:
+        app = Held()
+        ada, bob = (request(b"/", b"Cookie: " + name * 40) for name in (b"ada", b"bob"))
+        with Driver.wsgi(app, parser, patience=SOON) as wire:
+            try:
+                app.end.set()
+                client = wire.connect()
+                for _ in range(3):
+                    client.arrive(ada)
+                    wire.finish()
+                app.end.clear()
+                ask(wire, request(b"/held"))
+                wire.until(lambda: "/held" in app.called)
+                client.arrive(bob)
+                wire.until(lambda: len(answers(client)) == 4)
+            finally:
+                app.end.set()
+            wire.finish()
+            client.arrive(bob)
+            wire.finish()
+            assert [answer.status for answer in answers(client)] == [200, 200, 200, 503, 200]
+        assert app.cookies == [*["ada" * 40] * 3, None, "bob" * 40]
 
     def test_a_call_that_lasts_longer_than_the_patience_is_not_shed(self, parser: str) -> None:
         app = Held()
