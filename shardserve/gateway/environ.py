@@ -57,7 +57,7 @@ def _set_ends(environ: dict[str, Any], wire: Wire, client: tuple[str, int] | Non
 
 
 class Known:
-    """What is known of a connection: `base` of all its environs, and `fields`, base with those that `first` came with."""
+    """What is known of a connection: `base` of all environs; `fields`, base with the fields that `first` came with."""
 
     __slots__ = ("base", "fields", "first")
 
