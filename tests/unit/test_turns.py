@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.wire import Driver, Puppet, body, read_answers, request, start
+from support.wire import PATIENCE, Driver, Puppet, body, read_answers, request, start
 
 from shardserve.gateway.limited import LimitedAsgiGateway
 from shardserve.gateway.turns import Turns
@@ -263,6 +263,26 @@ class TestWsgi:
             wire.finish()
             assert answers(last)[0].status == 200
         assert app.called == ["/first", "/last"]
+
+    @pytest.mark.parametrize("more", [0, 1, 7])
+    def test_calls_that_come_together_and_block_are_made_on_all_threads(self, parser: str, more: int) -> None:
+        together = threading.Barrier(4)
+
+        def app(environ: Any, start_response: Any) -> Any:
+            if environ["PATH_INFO"] == "/together":
+                together.wait(PATIENCE)
+            start_response("200 OK", [])
+            return [b"ok"]
+
+        with Driver.wsgi(app, parser, threads=4) as wire:
+            for _ in range(3):  # whatever threads were woken for nothing before
+                clients = [wire.connect() for _ in range(4 + more)]
+                for client in clients[:more]:
+                    client.arrive(request())
+                for client in clients[more:]:
+                    client.arrive(request(b"/together"))
+                wire.finish()
+                assert [answers(client)[0].status for client in clients] == [200] * (4 + more)
 
     def test_what_has_waited_too_long_is_503_and_the_thread_goes_on(self, parser: str) -> None:
         app = Held()
