@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
+import os
 import random
 import re
 import sys
@@ -98,6 +100,7 @@ class MemoryTransport(asyncio.Transport):
         self.write_ended = False  # our side has been ended: the client has seen, or will see, the end of the stream
         self.aborted = False
         self.lost = False  # the protocol has been told
+        self.has_reset = False  # the client has, and nobody has read or written since
 
     # The client's side
 
@@ -180,6 +183,8 @@ class MemoryTransport(asyncio.Transport):
 
     def write_eof(self) -> None:
         if not self._closing:
+        if self.has_reset:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
             self.write_ended = True
 
     def is_reading(self) -> bool:

@@ -90,6 +90,18 @@ def test_lingering_ends_by_itself(parser: str) -> None:
         assert wire.transport.lost
 
 
+def test_a_reset_that_was_not_seen_yet_does_not_disturb_the_end(parser: str) -> None:
+    puppet = Puppet()
+    with Driver.asgi(puppet, parser) as wire:
+        wire.feed(request(b"/", b"Content-Length: 100000", **POST))
+        wire.transport.has_reset = True  # asyncio's transport raises where it cannot end the stream, uvloop's does not
+        wire.run(puppet.call.send(start()))
+        (task,) = wire.run(puppet.call.send(body(b"ok")))
+        assert task.exception() is None
+        assert wire.transport.lost
+        leave(wire, puppet)
+
+
 def test_a_client_that_never_stops_is_read_for_16_mib_while_lingering_and_no_more(parser: str) -> None:
     app = sending(start(200, (b"Connection", b"close")), body(b"ok"))
     mib = bytes(1024**2)
