@@ -171,7 +171,10 @@ class H1Connection(H1Reading):
         """About once a second: does the body come fast enough?"""
         service = self.service
         self.deadline = service.now + 1.0
-        if self._pace is not None and (fault := self._pace.fault(service.now, self._reading, service.timeouts)):
+        # A client that waits for 100 (Continue) is not late.
+        invited = self._framing != TO_COME or self._request is None or not self._request.expect_continue
+        reading = self._reading and invited
+        if self._pace is not None and (fault := self._pace.fault(service.now, reading, service.timeouts)):
             self._refuse(ProtocolError(408, fault))
 
     def is_answering(self) -> bool:

@@ -362,6 +362,32 @@ def test_no_continue_is_sent_after_the_head_of_the_answer(parser: str) -> None:
         assert wire.answer().body == b"ab"
 
 
+def test_a_client_that_waits_for_a_continue_is_not_late(parser: str) -> None:
+    puppet = Puppet()
+    with Driver.asgi(puppet, parser, timeouts=Timeouts(body=5)) as wire:
+        wire.feed(request(b"/", EXPECT, b"Content-Length: 4", **POST))
+        for _ in range(20):
+            wire.wait(1)
+        assert wire.output == b""
+        wire.run(puppet.call.receive())
+        for _ in range(7):
+            wire.wait(1)
+        assert wire.statuses() == [100, 408]
+        leave(wire, puppet)
+
+
+def test_a_client_that_waits_for_a_continue_and_gets_an_answer_is_timed_again(parser: str) -> None:
+    puppet = Puppet()
+    with Driver.asgi(puppet, parser, timeouts=Timeouts(body=5)) as wire:
+        wire.feed(request(b"/", EXPECT, b"Content-Length: 4", **POST))
+        wire.run(puppet.call.send(start()), puppet.call.send(body(b"a", more=True)), puppet.call.receive())
+        for _ in range(7):
+            wire.wait(1)
+        assert wire.closed
+        assert not wire.answer().complete
+        leave(wire, puppet)
+
+
 def test_a_continue_is_not_for_http_1_0(parser: str) -> None:
     puppet = Puppet()
     with Driver.asgi(puppet, parser) as wire:
