@@ -1,7 +1,7 @@
 cimport cython
 from shardserve.native cimport monotonic_ns
 
-cdef int _BEYOND, _NEWEST, _THREADS, _LAST, _SLOT_SIZE, _SLOT_WORDS, _START, _METHOD_MAX
+cdef int _BEYOND, _NEWEST, _THREADS, _MOVED, _LAST, _SLOT_SIZE, _SLOT_WORDS, _START, _METHOD_MAX
 cdef bint COMPILED
 cdef dict _OCTETS
 
@@ -17,3 +17,4 @@ cdef class BlackBox:
     @cython.locals(octets="unsigned char[::1]", at=int, count=Py_ssize_t, index=Py_ssize_t)
     cdef _note(self, int slot, bytes method, bytes path, unsigned long long now)
     cpdef ended(self, owner, int slot)
+    cpdef moved(self)
