@@ -149,7 +149,7 @@ class PoolExchange(WsgiExchange):
         """See Exchange.lost: a streamed response ends at its next block."""
         if self._gate is not None:
             self._gate.set()
-        if not (self._started and self._ended) or self._pool.turns.drop(self):
+        if self._pool.turns.drop(self) or not (self._started and self._ended):
             self._forget_body()
 
     def cancel(self) -> None:

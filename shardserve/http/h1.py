@@ -216,7 +216,7 @@ class H1Connection(H1Reading):
 
     def move(self, exchange: Exchange, give: Give) -> bool:
         """See Wire.move."""
-        if exchange is not self._exchange or self._state != READ or not self._raw or self._eof:
+        if exchange is not self._exchange or self._state not in (READ, LENGTH, CHUNKED) or not self._raw or self._eof:
             return False
         if not self.part(give, self._raw + self._buffer):
             return False
