@@ -1,14 +1,15 @@
 cimport cython
 from shardserve.http.service cimport Service
 
+cdef bint COMPILED
 cdef unsigned long long _FREE, _BUSY, _BUSY_LOAD
 
 cdef class Inside:
     cdef unsigned long long[::1] _line
-    cdef object _load, _take, _give_back
+    cdef bint _held
+    cdef object _load, _lock
     cdef public object bell
     cdef public bint inside
-    cdef public object lock
     cdef public bint parked
     cdef public Service service
     cdef public Py_ssize_t steps

@@ -1,7 +1,8 @@
 """Whether the application's code runs on the loop's thread just now, so that the loop cannot.
 
-The loop's thread says so before and after each step of the application. Another thread (worker/deputy.py) that holds
-`lock` while `inside` is set may do in the loop's place what a callback of it could do: the step cannot end meanwhile.
+The loop's thread says so before and after each step of the application. Another thread (worker/deputy.py) that is
+`with` this object, and then sees `inside` set, may do in the loop's place what a callback of it could do: the step
+cannot end meanwhile.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from shardserve.http.service import Service
 
 
+COMPILED = not __file__.endswith((".py", ".pyc"))
 _FREE, _BUSY, _BUSY_LOAD = int(Load.FREE), int(Load.BUSY), BUSY_LOAD
 
 
 class Inside:
     """Of one loop's thread. `steps` counts them; `parked` is set by a watcher that is to be woken by the bell."""
 
-    __slots__ = ("_give_back", "_line", "_load", "_take", "bell", "inside", "lock", "parked", "service", "steps")
+    __slots__ = ("_held", "_line", "_load", "_lock", "bell", "inside", "parked", "service", "steps")
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -30,8 +32,8 @@ class Inside:
         self.inside = False
         self.steps = 0
         self.parked = True
-        self.lock = threading.Lock()
-        self._take, self._give_back = self.lock.acquire, self.lock.release
+        self._lock = threading.Lock()
+        self._held = False  # by whoever has the lock
         self.bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def enter(self) -> None:
@@ -47,10 +49,22 @@ class Inside:
 
     def leave(self) -> None:
         """It has ended."""
-        self._take()  # by hand: `with` looks both methods up, which costs as much as all else here
-        self.inside = False
-        self._give_back()
+        if COMPILED and not self._held:  # compiled, no other thread runs between these two lines: the GIL is kept
+            self.inside = False
+        else:
+            with self._lock:
+                self.inside = False
         self._write_free()
+
+    def __enter__(self) -> None:
+        """Keep the loop's thread in its step, if it is in one: `inside` says so from now on."""
+        self._lock.acquire()
+        self._held = True
+
+    def __exit__(self, *_: object) -> None:
+        """Let the step end."""
+        self._held = False
+        self._lock.release()
 
     def say_free(self) -> None:
         """Write it again: a sibling that wanted to give us something may have written that we are busy."""

@@ -3,6 +3,7 @@ from shardserve.gateway.environ cimport make_environ
 from shardserve.gateway.inside cimport Inside
 from shardserve.gateway.wsgi cimport WsgiExchange, WsgiGateway
 from shardserve.http.exchange cimport Exchange, Wire
+from shardserve.http.head cimport CheckedHead
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
 from shardserve.native cimport enter_context, leave_context, monotonic_ns, new_context
@@ -11,7 +12,7 @@ from shardserve.net.blackbox cimport BlackBox
 cdef bint COMPILED
 cdef long long _TURN, _LONG
 cdef int _CALL, _NEXT, _END
-cdef object _hide
+cdef object _hide, _NONE_LEFT
 
 cdef class InlineGateway(WsgiGateway):
     cdef public object loop
@@ -33,6 +34,7 @@ cdef class InlineExchange(WsgiExchange):
     cdef public object _context
     cdef public object _part
     cdef public bint _plain
+    cdef public bint _whole
     cdef public object _written
 
     @cython.locals(gateway=InlineGateway)
@@ -50,5 +52,14 @@ cdef class InlineExchange(WsgiExchange):
     cpdef _take_blocks(self, blocks)
     cdef _next(self)
     cdef _end(self)
+    @cython.locals(wire=Wire, service=Service, until="long long")
+    cdef _go_on(self, block)
+    @cython.locals(head=CheckedHead)
+    cdef bint _is_whole(self, block) except? True
+    cpdef _resume(self, _)
+    @cython.locals(wire=Wire, head=CheckedHead)
+    cdef _send(self, block, bint more)
+    cdef _finish(self)
+    cdef _over(self)
     cpdef hung_up(self)
     cpdef lost(self)

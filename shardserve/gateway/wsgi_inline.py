@@ -16,6 +16,8 @@ from shardserve.gateway.failure import answer_failure, log_failure
 from shardserve.gateway.file_wrapper import FileWrapper
 from shardserve.gateway.spool import Spool
 from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway, check_block
+from shardserve.http.head import LONGER
+from shardserve.logs import log, printable
 from shardserve.native import enter_context, leave_context, monotonic_ns, new_context
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ _LONG = 2_000_000  # nanoseconds from which on a step is long, and the loop turn
 _BLOCK = 65536  # octets of what was written ahead that are sent at once
 
 _CALL, _NEXT, _END = range(3)  # steps
+_NONE_LEFT: Any = object()
 
 _hide = asyncio._set_running_loop  # noqa: SLF001 it is in asyncio.events.__all__: how loops say that they run
 
@@ -133,7 +136,7 @@ class InlineGateway(WsgiGateway):
 class InlineExchange(WsgiExchange):
     """One request, from its call to close(): all on the loop's thread."""
 
-    __slots__ = ("_blocks", "_busy", "_close", "_context", "_inline", "_part", "_plain", "_written")
+    __slots__ = ("_blocks", "_busy", "_close", "_context", "_inline", "_part", "_plain", "_whole", "_written")
 
     def __init__(self, wire: Wire, request: Request, gateway: InlineGateway) -> None:
         self.open_inline(wire, request, gateway)
@@ -148,6 +151,7 @@ class InlineExchange(WsgiExchange):
         self._part: FilePart | None = None  # a file that is the response
         self._written: Spool | None = None  # what write() was given and the client has not kept up with
         self._plain = False  # what the application returned is a list, and nothing has been written before
+        self._whole = False  # all that was declared has been sent, and the end of `_blocks` not been seen
         self._busy = False  # a step, or what follows it, is under way
 
     def _ready(self) -> None:
@@ -250,7 +254,9 @@ class InlineExchange(WsgiExchange):
 
     def _next(self) -> bytes:
         """The next block that is not empty; an empty one at the end."""
-        for block in self._blocks:  # type: ignore[union-attr]  # set when this is called
+        blocks = self._blocks
+        assert blocks is not None  # when this is called
+        while (block := next(blocks, _NONE_LEFT)) is not _NONE_LEFT:  # `for` would ask again for its iterator
             self._require_status()
             check_block(block)
             if block:
@@ -259,9 +265,16 @@ class InlineExchange(WsgiExchange):
         return b""
 
     def _end(self) -> bytes:
-        """Call close(), PEP 3333: whatever has become of the response."""
-        close, self._close = self._close, None
-        close()
+        """Call close(), PEP 3333: whatever has become of the response; behind the last block where that was sent."""
+        if self._whole:
+            self._whole = False
+            if self._next():
+                request = self.request
+                path = printable(request.path.decode("latin-1"))
+                log.error("%s %s: the response %s", request.method, path, LONGER)
+        if self._close is not None:
+            close, self._close = self._close, None
+            close()
         return b""
 
     # Between steps
@@ -275,6 +288,10 @@ class InlineExchange(WsgiExchange):
         service = wire.service
         until = monotonic_ns() + _TURN
         while block:
+            if self._is_whole(block):
+                self._whole = True
+                self._send(block, False)
+                break
             self._send(block, True)
             if self.gone:
                 self._finish()
@@ -291,20 +308,29 @@ class InlineExchange(WsgiExchange):
             if following is None:
                 return
             block = following
-        self._send(b"", False)
+        else:
+            self._send(b"", False)
+            self._blocks = None
         if wire.count_waiting():
             service.running.add(self)
             service.loop.call_soon(self._resume, None, context=service.context)
-            self._blocks = None
         else:
             self._finish()
+
+    def _is_whole(self, block: bytes) -> bool:
+        """Whether a response is its first block and no more, by the length that the application has declared.
+
+        Most that frameworks make are: the end of the blocks and close() are one step then, and it leaves before.
+        """
+        head = self._head
+        return not self._sent and self._part is None and head is not None and head.length == len(block)
 
     def _resume(self, _: object) -> None:
         """Take the next step of a response that had been left for others, or for its client."""
         if self.slot < 0:
             return  # it has been lost, and is over
         self._busy = True
-        if self.gone or self._blocks is None:
+        if self.gone or self._blocks is None or self._whole:
             self._finish()
         else:
             block = self._step(_NEXT)
@@ -330,7 +356,7 @@ class InlineExchange(WsgiExchange):
 
     def _finish(self) -> None:
         """The response is complete, or nobody wants it: the last step."""
-        if self._close is not None:
+        if self._close is not None or self._whole:
             self._step(_END)
         if self.slot >= 0:
             self._over()
@@ -387,7 +413,7 @@ class InlineExchange(WsgiExchange):
         if inside is None:
             context.run(act, what)
         else:
-            with inside.lock:
+            with inside:
                 context.run(act, what)
 
     # What the wire says

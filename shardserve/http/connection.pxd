@@ -11,3 +11,4 @@ cdef class Connection(Wire):
     cdef public double _waiting_since
 
     cpdef resume_writing(self)
+    cpdef Py_ssize_t count_waiting(self) except? -1

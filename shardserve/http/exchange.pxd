@@ -29,5 +29,6 @@ cdef class Wire:
     cpdef respond(self, Exchange exchange, status, headers, body, bint more)
     cpdef write(self, Exchange exchange, body, bint more)
     cpdef returned(self)
+    cpdef Py_ssize_t count_waiting(self) except? -1
     cpdef hold(self)
     cpdef release(self)

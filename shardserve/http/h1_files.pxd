@@ -5,3 +5,4 @@ cdef int BY_CHUNKS, BY_LENGTH, NOTHING
 
 cdef class H1Files(H1Writing):
     cpdef resume_writing(self)
+    cpdef Py_ssize_t count_waiting(self) except? -1

@@ -13,7 +13,7 @@ from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
 from shardserve.http.grammar import CRLF, HEAD_END
 from shardserve.http.h1_states import BY_CHUNKS, BY_CLOSE, BY_LENGTH, HEAD, NOTHING, READ, TO_COME
-from shardserve.http.head import STATUS_LINES, UNDECLARED, CheckedHead, encode_fields, length_field, status_line
+from shardserve.http.head import LONGER, STATUS_LINES, UNDECLARED, CheckedHead, encode_fields, length_field, status_line
 from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
 
@@ -172,7 +172,7 @@ class H1Writing(Connection):
                 transport.write(_LAST_CHUNK)
         elif self._framing == BY_LENGTH:
             if len(body) > self._unsent:
-                self._complain("is longer than its Content-Length; the rest was not sent")
+                self._complain(LONGER)
                 body = body[: self._unsent]
                 self._keep = False
                 if more:  # the application has more to say than it declared: nobody hears it

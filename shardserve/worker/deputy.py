@@ -83,7 +83,7 @@ class Deputy:
         elif not self._has_target():
             return
         else:
-            with self.inside.lock:
+            with self.inside:
                 if not self.inside.inside:
                     return
                 sources = self._sources()
@@ -97,7 +97,7 @@ class Deputy:
     def _see_to_call(self, step: int) -> None:
         """Give away what waits or comes during a step, until it has ended."""
         inside = self.inside
-        with inside.lock:
+        with inside:
             if not inside.inside or inside.steps != step:
                 return
             sources = self._sources()
@@ -112,7 +112,7 @@ class Deputy:
             if not self._has_target():
                 time.sleep(_NONE_FREE)
                 continue
-            with inside.lock:
+            with inside:
                 if not inside.inside or inside.steps != step:
                     break
                 if more:

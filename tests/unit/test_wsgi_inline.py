@@ -369,6 +369,112 @@ class FakeSocket:
         return 0
 
 
+def declaring(*results: Any) -> Any:
+    """Answers each call with the next of these, the length of each first block declared."""
+    left = iter(results)
+
+    def app(environ: Any, start_response: Any) -> Any:
+        length, result = next(left)
+        start_response(OK, [*TEXT, ("Content-Length", str(length))])
+        return result
+
+    return app
+
+
+class TestAResponseThatIsItsFirstBlockAndNoMore:
+    """By its Content-Length, as frameworks declare it: it is complete before the application is asked anything more."""
+
+    def test_it_has_left_before_its_end_is_asked_for_and_before_it_is_closed(self) -> None:
+        seen: list[bytes] = []
+
+        def blocks() -> Iterator[bytes]:
+            yield b"whole"
+            seen.append(wire.output)
+
+        body = Blocks(b"", then=lambda: seen.append(wire.output))
+        body.blocks = blocks()
+        with drive(declaring((5, body))) as wire:
+            wire.feed(request())
+            assert wire.answer().body == b"whole"
+        assert [one.endswith(b"\r\n\r\nwhole") for one in seen] == [True, True]
+        assert (body.given, body.closed) == (2, 1)
+
+    def test_the_end_of_its_blocks_and_close_are_one_step(self) -> None:
+        with drive(declaring((5, Blocks(b"whole")))) as wire:
+            assert isinstance(wire.gateway, InlineGateway)
+            wire.gateway.inside = inside = Inside(wire.service)
+            wire.feed(request())
+        assert inside.steps == 2
+
+    def test_an_iterator_without_close_gets_to_its_end_too(self) -> None:
+        blocks = iter([b"whole", b""])
+        with drive(declaring((5, blocks), (2, [b"ok"]))) as wire:
+            wire.feed(request() * 2)
+            assert [one.body for one in wire.answers()] == [b"whole", b"ok"]
+        assert next(blocks, None) is None
+
+    def test_what_comes_behind_it_is_not_sent(self, caplog: pytest.LogCaptureFixture) -> None:
+        body = Blocks(b"whole", b" and more", b" and more")
+        with drive(declaring((5, body), (2, [b"ok"]))) as wire:
+            wire.feed(request() * 2)
+            assert [one.body for one in wire.answers()] == [b"whole", b"ok"]
+        assert (body.given, body.closed) == (2, 1)
+        assert "longer than its Content-Length" in caplog.text
+
+    def test_a_failure_behind_it_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        def blocks() -> Iterator[bytes]:
+            yield b"whole"
+            raise RuntimeError("too late")
+
+        body = Blocks()
+        body.blocks = blocks()
+        with drive(declaring((5, body), (2, [b"ok"]))) as wire:
+            wire.feed(request() * 2)
+            assert [one.body for one in wire.answers()] == [b"whole", b"ok"]
+        assert body.closed == 1
+        assert "too late" in caplog.text
+
+    def test_head_gets_none_of_it(self) -> None:
+        body = Blocks(b"whole")
+        with drive(declaring((5, body))) as wire:
+            wire.feed(request(method=b"HEAD"))
+            assert wire.statuses("HEAD") == [200]
+            assert wire.output.endswith(b"\r\n\r\n")
+        assert body.closed == 1
+
+    def test_it_is_closed_though_the_client_does_not_read(self) -> None:
+        body = Blocks(b"x" * 300_000)
+        with drive(declaring((300_000, body))) as wire:
+            wire.transport.stop_taking()
+            wire.feed(request())
+            assert body.closed == 1
+            while wire.transport.unread:
+                wire.take()
+            assert wire.answer().body == b"x" * 300_000
+
+    def test_a_client_that_leaves_meanwhile_is_not_waited_for(self) -> None:
+        body = Blocks(b"x" * 300_000)
+        with drive(declaring((300_000, body))) as wire:
+            wire.transport.stop_taking()
+            wire.do(lambda: (wire.connection.data_received(request()), wire.transport.abort()))
+            wire.finish()
+            assert body.closed == 1
+            assert not wire.service.running
+
+
+def test_who_keeps_a_step_from_ending_keeps_it() -> None:
+    with drive(returning()) as wire:
+        inside = Inside(wire.service)
+        inside.enter()
+        leaving = threading.Thread(target=inside.leave)
+        with inside:
+            leaving.start()
+            leaving.join(0.05)
+            assert inside.inside
+        leaving.join(5)
+        assert not inside.inside
+
+
 def test_others_are_told_of_each_step() -> None:
     seen: list[tuple[bool, int, int]] = []
 
