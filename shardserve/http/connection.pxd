@@ -11,3 +11,6 @@ cdef class Connection(Wire):
     cdef public double _waiting_since
 
     cpdef resume_writing(self)
+    cpdef expire(self)
+    cpdef expire_reading(self)
+    cpdef bint _waits_for_client(self) except? True
