@@ -1,6 +1,6 @@
 """What slow, hostile and flooding clients do to a server, and to a normal client beside them: for docs/bounds.md.
 
-    python attacks.py [--pairs 20] [--only WORD ...]    (watch: the slow clients alone)
+    python attacks.py [--pairs 16] [--only WORD ...]    (watch: the slow clients alone)
 
 Two shardserves (ASGI, one worker, all settings at their defaults) on CPU 0, of which one is attacked; attackers and the
 normal client (wrk, plain GET) on CPU 1. For each attack the client asks the one and the other server, second about
@@ -439,7 +439,7 @@ def write(name: str, head: list[str], rows: list[str], order: Iterable[str]) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pairs", type=int, default=20, help="of seconds, attacked and not")
+    parser.add_argument("--pairs", type=int, default=16, help="of seconds, attacked and not")
     parser.add_argument("--only", nargs="+", default=[""])
     given = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -6,7 +6,7 @@ cdef bint COMPILED
 cdef dict _OCTETS
 
 cdef class BlackBox:
-    cdef object _acquire, _release
+    cdef public object _lock
     cdef public Py_ssize_t _beyond
     cdef public list _free
     cdef public object _newest
@@ -16,6 +16,7 @@ cdef class BlackBox:
     cpdef int began(self, owner, str method, bytes path) except -1
     @cython.locals(octets="unsigned char[::1]", at=int, count=Py_ssize_t, index=Py_ssize_t)
     cdef _note(self, int slot, bytes method, bytes path, unsigned long long now)
-    @cython.locals(now="unsigned long long")
     cdef _began_beyond(self, owner, bytes method, bytes path)
+    cdef _add_beyond(self, owner, bytes method, bytes path, unsigned long long now)
+    cdef _take_beyond(self, owner)
     cpdef ended(self, owner, int slot)
