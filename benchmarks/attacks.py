@@ -1,17 +1,18 @@
 """What slow, hostile and flooding clients do to a server, and to a normal client beside them: for docs/bounds.md.
 
-    python attacks.py [--pairs 16] [--only WORD ...]    (watch: the slow clients alone)
+    python attacks.py [--seconds 24] [--only WORD ...]    (watch: the slow clients alone)
 
 Two shardserves (ASGI, one worker, all settings at their defaults) on CPU 0, of which one is attacked; attackers and the
-normal client (wrk, plain GET) on CPU 1. For each attack the client asks the one and the other server, second about
-second, in turns first. What it kept is requests per CPU second of the server that is attacked, relative to the other
-one: what the attacker takes of the client's core, and the machine's own noise, count for both. What the attack costs is
-the part of a core that the attacked server uses in the seconds of the other one. Eleven pairs are twice as long as slow
-clients are let live, so that their ends, and those that come in their places, are in it in proportion.
+normal client (batches.py, plain GET) on CPU 1. For each attack the client asks the one and the other server, a tenth of
+a second each, in turns. What it kept is requests per CPU second of the server that is attacked, relative to the other
+one: what the attacker takes of the client's core, and the machine's own noise, count for both. (Second about second
+this machine's noise was 20 % from pair to pair.) What the attack costs is the part of a core that the attacked server
+uses while the other one is asked. In 24 seconds the clients that are let go after 10 s, and those that come in their
+places, are in it twice.
 
-The client sends 16 requests at a time on each of 4 connections. A request costs more in a smaller batch, and with one
-at a time on 16 connections the batches are what whatever else runs makes of them: between 42,000 and 73,000 a CPU
-second within minutes, of the same server. The longest wait is of a batch.
+The client sends 16 requests at a time on each of 4 connections, which it keeps. A request costs more in a smaller
+batch, and with one at a time on 16 connections the batches are what whatever else runs makes of them: between 42,000
+and 73,000 a CPU second within minutes, of the same server. The longest wait is of a batch.
 
 Before that, one client of each slow kind is watched until the server lets it go: two minutes. Loopback only; everything
 is bounded.
@@ -22,7 +23,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import resource
 import selectors
 import signal
@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from batches import Client
 from environments import HERE, program
 from serving import cpu_seconds, free_port, pss, wait_for
 
@@ -264,25 +265,29 @@ class Attacker:
 
 
 @dataclass
-class Second:
-    """What a normal client got within one: requests per CPU second of the server, and the longest wait in ms."""
+class Share:
+    """What a normal client got of one server, in all."""
 
-    rate: float
-    wait: float
+    requests: int = 0
+    cpu: float = 0.0  # seconds, of the server
+    wait: float = 0.0  # the longest, in seconds
+
+    @property
+    def rate(self) -> float:
+        """Requests per CPU second of the server."""
+        return self.requests / self.cpu
+
+    def add(self, other: Share) -> None:
+        self.requests += other.requests
+        self.cpu += other.cpu
+        self.wait = max(self.wait, other.wait)
 
 
-def ask(pid: int, port: int) -> Second:
-    """Be a normal client for a second: 16 requests at a time on each of 4 connections."""
-    command = ["taskset", "-c", str(CORE), "wrk", "-t1", "-d1s", "-c4", "-s", str(HERE / "wrk" / "pipeline.lua")]
-    command += [f"http://127.0.0.1:{port}/", "--", "16"]
+def ask(client: Client, pid: int, port: int) -> Share:
+    """Be a normal client for a tenth of a second."""
     before = cpu_seconds(pid)
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-    used = cpu_seconds(pid) - before
-    requests = re.search(r"(\d+) requests in", out)
-    longest = re.search(r"Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", out)
-    assert requests is not None
-    assert longest is not None
-    return Second(int(requests[1]) / used, float(longest[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[longest[2]])
+    requests, wait = client.ask(port)
+    return Share(requests, cpu_seconds(pid) - before, wait)
 
 
 def settle(pid: int) -> None:
@@ -301,29 +306,32 @@ def serve(port: int, *options: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def measure(attack: Attack, pairs: int) -> str:
+def measure(attack: Attack, seconds: float) -> str:
     """Measure one attack; returns the row of the table."""
     port, other_port = free_port(), free_port()
     target, other = serve(port), serve(other_port)
-    beside: list[Second] = []
-    alone: list[Second] = []
+    beside, alone = Share(), Share()
     costs: list[float] = []
+    ratios: list[float] = []
     try:
-        ask(target.pid, port)
-        ask(other.pid, other_port)
-        before = sum(pss(target.pid))
-        with Attacker(attack, port):
-            if attack.number:
-                settle(target.pid)
-            for number in range(pairs):
-                for attacked in (True, False) if number % 2 else (False, True):
-                    if attacked:
-                        beside.append(ask(target.pid, port))
-                        continue
+        with Client(CORE) as client:
+            for _ in range(10):
+                ask(client, target.pid, port)
+                ask(client, other.pid, other_port)
+            before = sum(pss(target.pid))
+            with Attacker(attack, port):
+                if attack.number:
+                    settle(target.pid)
+                ends = time.monotonic() + seconds
+                while time.monotonic() < ends:
+                    one = ask(client, target.pid, port)
                     used, began = cpu_seconds(target.pid), time.monotonic()
-                    alone.append(ask(other.pid, other_port))
+                    two = ask(client, other.pid, other_port)
                     costs.append((cpu_seconds(target.pid) - used) / (time.monotonic() - began))
-            during = sum(pss(target.pid))
+                    ratios.append(one.rate / two.rate)
+                    beside.add(one)
+                    alone.add(two)
+                during = sum(pss(target.pid))
         time.sleep(0.5)
         memory = (before, during, sum(pss(target.pid)))
     finally:
@@ -331,21 +339,18 @@ def measure(attack: Attack, pairs: int) -> str:
             process.send_signal(signal.SIGTERM)
         for process in (target, other):
             process.wait(45)
-    kept = sum(one.rate for one in beside) / sum(one.rate for one in alone)
-    ratios = [one.rate / two.rate for one, two in zip(beside, alone, strict=True)]
-    error = statistics.stdev(ratios) / pairs**0.5
+    error = statistics.stdev(ratios) / len(ratios) ** 0.5
     cells = (
         attack.name,
         attack.what,
         attack.told(),
         " / ".join(f"{octets / 1e6:.1f}" for octets in memory),
-        f"{100 * sum(costs) / pairs:.1f} %",
-        f"{100 * kept:.0f} ± {100 * error:.0f} %" + (" (flood)" if attack.flood else ""),
-        f"{max(one.wait for one in beside):.0f} ms",
+        f"{100 * statistics.mean(costs):.1f} %",
+        f"{100 * beside.rate / alone.rate:.0f} ± {100 * error:.0f} %" + (" (flood)" if attack.flood else ""),
+        f"{1000 * beside.wait:.0f} / {1000 * alone.wait:.0f} ms",
     )
     row = f"| {' | '.join(cells)} |"
     print(row, flush=True)
-    print("  of pairs:", *(f"{100 * one:.0f}" for one in ratios), file=sys.stderr, flush=True)
     return row
 
 
@@ -439,7 +444,7 @@ def write(name: str, head: list[str], rows: list[str], order: Iterable[str]) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pairs", type=int, default=16, help="of seconds, attacked and not")
+    parser.add_argument("--seconds", type=float, default=24, help="of each attack")
     parser.add_argument("--only", nargs="+", default=[""])
     given = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -447,9 +452,9 @@ def main() -> None:
     os.sched_setaffinity(0, {CORE})
     if any(word in WATCH for word in given.only):
         write("slow", ["| a client that | is let go after | with |", "|---|---|---|"], watch(), SLOW)
-    rows = [measure(attack, given.pairs) for attack in ATTACKS if any(word in attack.name for word in given.only)]
+    rows = [measure(attack, given.seconds) for attack in ATTACKS if any(word in attack.name for word in given.only)]
     head = [
-        "| attack | what | the server | PSS in MB before / during / after | its cost | kept | longest wait |",
+        "| attack | what | the server | PSS in MB before / during / after | its cost | kept | longest wait / other |",
         "|---|---|---|---|---|---|---|",
     ]
     write("attacks", head, rows, [attack.name for attack in ATTACKS])
