@@ -86,8 +86,8 @@ class Attack:
         """What the server did, and when, in words."""
         ends = sorted(how for how in self.did if how != KEPT)
         last = max((self.did[how] for how in ends), default=0.0)
-        when = f"{last:.0f} s" if last >= 2 else f"at most {last:.1f} s"
-        words = [f"{', '.join(ends)} after {when}"] if ends else []
+        when = "at once" if last < 0.1 else f"after {last:.0f} s" if last >= 2 else f"within {1000 * last:.0f} ms"
+        words = [f"{', '.join(ends)} {when}"] if ends else []
         return "; ".join([*words, *(how for how in self.did if how == KEPT)]) or "kept"
 
 
@@ -106,7 +106,7 @@ ATTACKS = [
     Attack("connect and reset", "200 a second", b"", rate=200, reset=True),
     Attack(
         "malformed",
-        "100 a second, of many kinds of malformed requests",
+        "100 a second: a field line without a colon",
         b"GET / HTTP/1.1\r\nHost: a\r\nA b\r\n\r\n",
         rate=100,
     ),
