@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 REFUSALS_LOGGED = 10  # of those within a second: a line for each would be a way to fill a disk
-# Of connections, in one turn of the loop: to refuse one takes about 25 us, and 2,000 clients that have sent half a head
-# would be refused while all others wait.
-EXPIRIES = 32
+# Of connections, in one turn of the loop: to refuse one takes about 25 us, as long again to close it, and 2,000 clients
+# that have sent half a head would be refused while all others wait.
+EXPIRIES = 16
 
 
 @dataclass(frozen=True, slots=True)
