@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     # Of native.pxd: C functions, which there are in the compiled form only.
     c_monotonic_ns: Callable[[], int]
+    c_second: Callable[[], int]
     c_new_context: Callable[[], Context]
     c_enter: Callable[[Context], int]
     c_leave: Callable[[Context], int]
@@ -21,13 +22,19 @@ def monotonic_ns() -> int:
     return c_monotonic_ns()
 
 
+def second() -> int:
+    """int(time.time())."""
+    return c_second()
+
+
 def new_context() -> Context:
     """An empty context."""
     return c_new_context()
 
 
 if __file__.endswith((".py", ".pyc")):
-    globals().update(monotonic_ns=time.monotonic_ns, new_context=Context)  # themselves, without a call in between
+    # Themselves, without a call in between.
+    globals().update(monotonic_ns=time.monotonic_ns, new_context=Context, second=lambda: int(time.time()))
 
 
 def enter_context(context: Context) -> None:

@@ -9,9 +9,10 @@ cdef object _BytesIO
 cdef class Known:
     cdef public dict base
     cdef public dict fields
+    cdef public Request first
 
 cdef str _learn_name(bytes name)
 @cython.locals(name=bytes, value=bytes, key=str)
 cdef _set_fields(dict environ, list headers)
-@cython.locals(known=Known, fields=dict, environ=dict, path=str, target=str, root=str, query=str)
+@cython.locals(known=Known, first=Request, environ=dict, path=str, target=str, root=str, query=str)
 cpdef dict make_environ(WsgiGateway gateway, Wire wire, Request request, body)

@@ -57,13 +57,14 @@ def _set_ends(environ: dict[str, Any], wire: Wire, client: tuple[str, int] | Non
 
 
 class Known:
-    """What is known of a connection: `base` of all its environs, and `fields`, base with the fields that came last."""
+    """What is known of a connection: `base` of all environs; `fields`, base with the fields that `first` came with."""
 
-    __slots__ = ("base", "fields")
+    __slots__ = ("base", "fields", "first")
 
     def __init__(self, base: dict[str, Any], wire: Wire) -> None:
         self.base: dict[str, Any] = {**base, **_USUAL}
-        self.fields: dict[str, Any] | None = None
+        self.fields: dict[str, Any] = {}
+        self.first: Request | None = None
         _set_ends(self.base, wire, wire.client, wire.scheme)
 
 
@@ -84,14 +85,15 @@ def make_environ(gateway: WsgiGateway, wire: Wire, request: Request, body: Spool
     known: Any = wire.memo
     if known is None:
         wire.memo = known = Known(gateway.base, wire)
-    fields: dict[str, Any] | None = known.fields if request.again else None
-    if fields is None:
-        environ: dict[str, Any] = known.base.copy()
-        _set_fields(environ, request.headers)
-        # Those of a request that will come again, as far as one can tell, and of no other.
-        known.fields = environ.copy() if request.again else None
+    first = request.first
+    environ: dict[str, Any]
+    if first is not None and first is known.first:
+        environ = known.fields.copy()
     else:
-        environ = fields.copy()
+        environ = known.base.copy()
+        _set_fields(environ, request.headers)
+        if first is not None:  # these come again, as far as one can tell
+            known.fields, known.first = environ.copy(), first
     path = target = request.path.decode("latin-1")
     if "%" in target:
         path = decode_path(request.path).decode("latin-1")

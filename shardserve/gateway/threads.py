@@ -22,7 +22,7 @@ class ThreadPool:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        # One entry wakes one thread, which takes what has waited longest: nothing, if that has been withdrawn.
+        # One entry wakes one thread, which takes what waits until nothing does.
         self._wakings: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
@@ -36,7 +36,7 @@ class ThreadPool:
             thread.start()
 
     def wake(self) -> None:
-        """There is one call more to take."""
+        """Have one thread more look for calls, if one is idle."""
         self._wakings.put(True)
 
     def stop(self, timeout: float) -> None:
@@ -48,6 +48,5 @@ class ThreadPool:
 
     def _work(self, take: Callable[[], Call | None]) -> None:
         while self._wakings.get():
-            call = take()
-            if call is not None:
+            while (call := take()) is not None:
                 call.call()

@@ -44,7 +44,7 @@ class Turns(Generic[X]):
     """Those of one worker: `size` at once. All but `next` is for the loop's thread."""
 
     def __init__(self, size: int, wake: Callable[[], None], patience: float = 0.0) -> None:
-        """`wake` is told that something waits, and has it executed. `patience` is in seconds; 0 is for ever."""
+        """`wake` is told of each that waits, and has it executed. `patience` is in seconds; 0 is for ever."""
         self.size = size
         self.patience = patience
         self.cut_off = False  # other workers' requests cannot come here just now: to them no turn is free
@@ -54,6 +54,10 @@ class Turns(Generic[X]):
         self._standing = 0.0  # since when something has waited all the time
         self._taking = threading.Lock()  # held by whoever takes something out that is not known to be there
         self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
     @property
     def has_room(self) -> bool:

@@ -13,11 +13,13 @@ cdef int _WHOLE, _BLOCK, _LAST, _FILE, _HINTS, _FAILED, _RETURNED
 cdef class PoolGateway(WsgiGateway):
     cdef public object pool
     cdef object _loop, _context, _handed
-    cdef bint _woken
+    cdef bint _woken, _rousing
+    cdef int _roused
     cdef public object turns
 
     cpdef Exchange open(self, Wire wire, Request request)
     cpdef hand(self, PoolExchange exchange, int what, given)
+    cdef _rouse_later(self)
 
 cdef class PoolExchange(WsgiExchange):
     cdef PoolGateway _pool

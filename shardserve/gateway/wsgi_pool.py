@@ -58,7 +58,9 @@ class PoolGateway(WsgiGateway):
         self._context = contextvars.copy_context()
         self._handed: deque[tuple[PoolExchange, int, Any]] = deque()
         self._woken = False  # the loop is going to look at what has been handed over
-        self.turns: Turns[PoolExchange] = Turns(pool.size, pool.wake, patience)
+        self._roused = 0  # threads, since last nothing waited: no more than there are can be idle since then
+        self._rousing = False  # one more is going to be, unless nothing waits by then
+        self.turns: Turns[PoolExchange] = Turns(pool.size, self._see_to_threads, patience)
         pool.start(self.turns.next)
 
     def open(self, wire: Wire, request: Request) -> PoolExchange:
@@ -72,6 +74,32 @@ class PoolGateway(WsgiGateway):
             self._woken = True
             with suppress(RuntimeError):  # the loop is closed: a call that outlived the graceful timeout
                 self._loop.call_soon_threadsafe(self._take, context=self._context)
+
+    def _see_to_threads(self) -> None:
+        """One request more waits. One thread is woken at once, another each turn of the loop in which some still wait.
+
+        A thread goes on until nothing waits. So calls that only compute are all made by the first, which has the
+        interpreter to itself, and no thread is woken to find it taken; where calls block, the loop gets its turn.
+        """
+        if len(self.turns) <= 1:
+            self._roused = 0
+        if self._roused == 0:
+            self._roused = 1
+            self.pool.wake()
+        else:
+            self._rouse_later()
+
+    def _rouse_later(self) -> None:
+        if self._roused < self.pool.size and not self._rousing:
+            self._rousing = True
+            self._loop.call_soon(self._rouse, context=self._context)
+
+    def _rouse(self) -> None:
+        self._rousing = False
+        if self._roused < self.pool.size and len(self.turns):
+            self._roused += 1
+            self.pool.wake()
+            self._rouse_later()
 
     def _take(self) -> None:
         self._woken = False

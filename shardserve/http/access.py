@@ -1,8 +1,8 @@
 """The access log: one line per request when its response has ended, in gunicorn's atoms.
 
 A format is taken apart once, into a template of a line: pieces of text, of which those that stay the same for a second
-are filled in. A line is a copy of it with the others put in their places. So the usual line costs no call of a Python
-function beyond the log's own.
+are filled in. A line is a copy of it with the others put in their places. A connection keeps its last one: most of what
+a client sends comes again with its next request, and is then not looked for again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, TypeVar
 from shardserve.errors import ConfigError
 from shardserve.http.line_writer import LineWriter
 from shardserve.logs import STDOUT, Sink
+from shardserve.native import second
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from shardserve.http.connection import Connection
     from shardserve.http.request import Request
 
+    Client = tuple[str, int] | None  # address and port; None where it has none
     Rare = Callable[[Request | None, float], object]  # of a request, None where no head could be read, and its seconds
 
 _Key = TypeVar("_Key", str, bytes)
@@ -45,7 +46,7 @@ _RARE: dict[str, Rare] = {
 }
 _ATOMS = "h l u t r m U q H s B b f a T M D L p"
 _TOKEN = re.compile(r"%\(([^)]*)\)s|%%")
-_PIECES_MAX = 4096  # that are gathered within a turn of the loop: some 300 lines
+_LINES_MAX = 300  # that are gathered within a turn of the loop
 # Octets of requests whose text is kept: clients repeat their paths and user agents. Cleared when full, so that what is
 # asked for now is kept, and bounded: some 700 kB at worst.
 _KNOWN_MAX = 1024
@@ -119,8 +120,26 @@ class Format:
             self._pieces.append([text])
 
 
+class Line:
+    """The last line of a connection. What comes again with the next request stays as it is."""
+
+    __slots__ = ("first", "pieces", "request", "sent", "status", "template", "text")
+
+    def __init__(self, template: list[str], request: Request) -> None:
+        self.template = template  # that it is made from: of one second
+        self.pieces = template.copy()
+        self.request = request
+        self.first = request.first or request  # that its fields came with
+        self.status = 0
+        self.sent = -1
+        self.text = ""  # all pieces
+
+
 class AccessLog:
-    """Calling it records one request. What one turn of the loop brings leaves in one write (line_writer.py)."""
+    """Records requests. What one turn of the loop brings leaves in one write (line_writer.py).
+
+    `timed`: the lines say how long requests took.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sink: Sink, format_: str) -> None:
         """Raises ConfigError for an atom that is not known."""
@@ -130,50 +149,94 @@ class AccessLog:
         self._fields = taken_apart.fields
         self._user = taken_apart.fields.get(_USER, -1)
         self._rare = taken_apart.rare
+        self.timed = bool(taken_apart.rare)
         self._repeats = taken_apart.repeats
         self._template: list[str] = []
-        self._renew_at = 0.0  # a time since the epoch: when the template's ends
+        self._second = -1  # since the epoch: the template's
         self._known: dict[bytes, str] = {}
         self._writer = LineWriter(loop, sink)
         self.flush, self.write_to, self.finish = self._writer.flush, self._writer.write_to, self._writer.finish
 
-    def __call__(self, connection: Connection, request: Request | None, status: int, sent: int, began: float) -> None:
-        """Record a request that has ended now; `began` is a time of the loop, 0 where its head never was complete."""
-        now = time.time()
-        if not self._renew_at - 1.0 <= now < self._renew_at:
-            self._renew(now)
-        line = self._template.copy()
-        client = connection.client
-        line[self._host] = client[0] if client else _ABSENT
-        octets = str(sent)
-        line[self._sent] = octets
-        line[self._sent_or_dash] = octets if sent else _ABSENT
-        line[self._status] = str(status)
-        if request is not None:
-            known = self._known
-            target = known.get(request.path) or self._learn(request.path)
-            if request.query:
-                target = f"{target}?{known.get(request.query) or self._learn(request.query)}"
-            line[self._line] = f"{request.method} {target} HTTP/{request.version}"
-            for name, value in request.headers:
-                if name in self._fields:
-                    self._put_field(line, name, value)
-        if self._rare:
-            self._put_rare(line, request, self._clock() - began if request is not None else 0.0)
-        for place, earlier in self._repeats:
-            line[place] = line[earlier]
-        line[-1] = "\n"
-        writer = self._writer
-        pieces = writer.pieces
-        if not pieces:
-            writer.schedule()
-        pieces += line
-        if len(pieces) > _PIECES_MAX:
-            writer.flush()
+    def record(self, last: Line | None, client: Client, request: Request, status: int, sent: int, began: float) -> Line:
+        """Record a request of `client` that has ended now; returns what its connection keeps, as `last` for the next.
 
-    def _renew(self, now: float) -> None:
-        self._renew_at = now // 1 + 1.0
+        `sent`: octets of body; `began` is a time of the loop, if `timed`.
+        """
+        now = second()
+        if now != self._second:
+            self._renew(now)
+        line, stale = last, False
+        if line is None or line.template is not self._template or line.first is not request.first:
+            line = Line(self._template, request)
+            self._fill(line.pieces, client, request)
+        else:
+            before = line.request
+            if request.path != before.path or request.query != before.query or request.method != before.method:
+                line.pieces[self._line] = self._describe(request)
+                stale = True
+            line.request = request
+        if line.status != status or line.sent != sent:
+            line.status, line.sent = status, sent
+            self._put_numbers(line.pieces, status, sent)
+            stale = True
+        if stale or self._rare:
+            line.text = self._join(line.pieces, request, self._clock() - began if self._rare else 0.0)
+        self._write(line.text)
+        return line
+
+    def record_unread(self, client: Client, status: int, sent: int) -> None:
+        """Record that a client was refused before its head was complete."""
+        now = second()
+        if now != self._second:
+            self._renew(now)
+        pieces = self._template.copy()
+        pieces[self._host] = client[0] if client else _ABSENT
+        self._put_numbers(pieces, status, sent)
+        self._write(self._join(pieces, None, 0.0))
+
+    def _renew(self, now: int) -> None:
+        self._second = now
         self._template = self._format.template(time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(now)))
+
+    def _fill(self, pieces: list[str], client: Client, request: Request) -> None:
+        """Put in what is likely to stay the same on a connection, and the request line."""
+        pieces[self._host] = client[0] if client else _ABSENT
+        pieces[self._line] = self._describe(request)
+        fields = self._fields
+        for name, value in request.headers:
+            if name in fields:
+                self._put_field(pieces, name, value)
+
+    def _describe(self, request: Request) -> str:
+        """The request line, its target escaped."""
+        known = self._known
+        target = known.get(request.path) or self._learn(request.path)
+        if request.query:
+            target = f"{target}?{known.get(request.query) or self._learn(request.query)}"
+        return f"{request.method} {target} HTTP/{request.version}"
+
+    def _put_numbers(self, pieces: list[str], status: int, sent: int) -> None:
+        octets = str(sent)
+        pieces[self._sent] = octets
+        pieces[self._sent_or_dash] = octets if sent else _ABSENT
+        pieces[self._status] = str(status)
+
+    def _join(self, pieces: list[str], request: Request | None, seconds: float) -> str:
+        """The line of these pieces and what depends on all of the request."""
+        if self._rare:
+            self._put_rare(pieces, request, seconds)
+        for place, earlier in self._repeats:
+            pieces[place] = pieces[earlier]
+        pieces[-1] = "\n"  # which what has no place was put over
+        return "".join(pieces)
+
+    def _write(self, text: str) -> None:
+        lines = self._writer.lines
+        if not lines:
+            self._writer.schedule()
+        lines.append(text)
+        if len(lines) > _LINES_MAX:
+            self._writer.flush()
 
     def _put_field(self, line: list[str], name: bytes, value: bytes) -> None:
         place = self._fields[name]

@@ -234,7 +234,8 @@ class H1Reading(H1Files):
         self._blank = False
         self._request = request
         if service.access is not None:
-            self._began = service.loop.time()
+            if service.access.timed:
+                self._began = service.loop.time()
             self._status = self._sent = 0
         if service.request_timeout:
             # One that was moved here keeps what it had.

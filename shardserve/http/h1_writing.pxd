@@ -1,4 +1,5 @@
 cimport cython
+from shardserve.http.access cimport AccessLog, Line
 from shardserve.http.connection cimport Connection
 from shardserve.http.exchange cimport Exchange
 from shardserve.http.head cimport CheckedHead, encode_fields, length_field
@@ -18,6 +19,7 @@ cdef class H1Writing(Connection):
     cdef public object _file
     cdef public int _framing
     cdef public bint _keep
+    cdef public Line _logged
     cdef public Request _request
     cdef public Py_ssize_t _sent
     cdef public int _state
@@ -33,3 +35,5 @@ cdef class H1Writing(Connection):
     cpdef write(self, Exchange exchange, body, bint more)
     cpdef _write_body(self, body, bint more)
     cpdef _lose_exchange(self)
+    @cython.locals(access=AccessLog, request=Request, status=int, sent=Py_ssize_t)
+    cpdef _record(self)

@@ -20,6 +20,7 @@ from shardserve.logs import log, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from shardserve.http.access import Line
     from shardserve.http.exchange import Exchange
     from shardserve.http.files import FileTransfer
     from shardserve.http.request import Request
@@ -46,6 +47,7 @@ class H1Writing(Connection):
         "_file",
         "_framing",
         "_keep",
+        "_logged",
         "_request",
         "_sent",
         "_state",
@@ -64,6 +66,7 @@ class H1Writing(Connection):
         self._file: FileTransfer | None = None  # a file that is being sent
         self._behind: list[Callable[[], None]] = []  # what the exchange has asked for meanwhile
         # For the access log
+        self._logged: Line | None = None
         self._began = 0.0  # when the request's head was complete, where that is asked for
         self._status = 0
         self._sent = 0  # octets of the response body, without their framing
@@ -291,6 +294,12 @@ class H1Writing(Connection):
     def _record(self) -> None:
         """Write the current request to the access log, if there is one."""
         access = self.service.access
-        if access is not None:
-            sent = self._sent + (self._file.sent if self._file is not None else 0)
-            access(self, self._request, self._status or _CLIENT_GONE, sent, self._began)
+        if access is None:
+            return
+        request, status, sent = self._request, self._status or _CLIENT_GONE, self._sent
+        if self._file is not None:
+            sent += self._file.sent
+        if request is None:
+            access.record_unread(self.client, status, sent)
+        else:
+            self._logged = access.record(self._logged, self.client, request, status, sent, self._began)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shardserve.http.parsers.scanner import Scanner
     from shardserve.http.request import Field, Limits
 
-_KEPT_LEAST = 64  # octets of fields: without a scanner fewer are read as fast as they are found
+_KEPT_LEAST = 16  # octets of fields: without a scanner fewer are read as fast as they are compared
 _KEPT_MAX = 2048  # what an idle connection may hold
 
 
@@ -75,7 +75,7 @@ class LastHead:
             self._request = request
 
     def _repeat(self, last: Request, request: Request) -> None:
-        request.again = True
+        request.first = last
         request.headers = list(self._headers)
         request.length = last.length
         request.keep_alive = last.keep_alive

@@ -1,7 +1,7 @@
 # Types of the writer of log lines for the compiled build (docs/building.md).
 
 cdef class LineWriter:
-    cdef public list pieces
+    cdef public list lines
     cdef readonly object dropped
     cdef object _loop, _sink, _context, _retry
     cdef bytearray _kept

@@ -23,10 +23,10 @@ _SAY_EVERY = 10.0  # seconds between messages on lines that are dropped
 
 
 class LineWriter:
-    """Whoever has lines extends `pieces` with their parts, line ends and all, and calls `schedule` if it was empty."""
+    """Whoever has lines appends them to `lines`, line ends and all, and calls `schedule` if it was empty."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sink: Sink) -> None:
-        self.pieces: list[str] = []
+        self.lines: list[str] = []
         self.dropped = 0  # lines, ever
         self._loop = loop
         self._sink = sink
@@ -49,17 +49,17 @@ class LineWriter:
 
     def flush(self) -> None:
         """Have the sink take what it takes at once."""
-        pieces = self.pieces
-        if pieces:
-            self.pieces = []
-            lines = "".join(pieces).encode(errors="backslashreplace")
+        lines = self.lines
+        if lines:
+            self.lines = []
+            octets = "".join(lines).encode(errors="backslashreplace")
             if self._kept or self._missing:
-                self._keep(lines)
+                self._keep(octets)
             else:
-                taken = self._sink.take(lines)
-                if taken == len(lines):
+                taken = self._sink.take(octets)
+                if taken == len(octets):
                     return
-                self._keep(lines[taken:])
+                self._keep(octets[taken:])
         self._write_kept()
 
     async def finish(self, patience: float) -> None:

@@ -13,7 +13,7 @@ cdef class Limits:
     cdef readonly Py_ssize_t least
 
 cdef class Request:
-    cdef public bint again
+    cdef public Request first
     cdef public str method
     cdef public bytes path
     cdef public bytes query

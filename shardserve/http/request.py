@@ -92,9 +92,9 @@ class Request:
     """
 
     __slots__ = (
-        "again",
         "ambiguous",
         "expect_continue",
+        "first",
         "forwarded",
         "headers",
         "keep_alive",
@@ -118,7 +118,7 @@ class Request:
     forwarded: bool  # some X-Forwarded- field is there
     special: list[Field]  # those of `headers` whose names are SPECIAL
     ambiguous: bool  # some name has an underscore
-    again: bool  # its fields are those of the request before it on the connection
+    first: Request | None  # where its fields have come before: the request that they first came with
     upgrade: bool  # Connection names Upgrade (RFC 9110 section 7.8)
 
     def restart(self) -> None:
@@ -167,7 +167,7 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
 def new_request() -> Request:
     """One with nothing in it; as cheap as it gets, compiled."""
     request = Request.__new__(Request)
-    request.again = False
+    request.first = None
     return request
 
 

@@ -20,15 +20,11 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from shardserve.http.access import AccessLog
     from shardserve.http.connection import Connection
     from shardserve.http.exchange import Exchange, Gateway, Give
     from shardserve.http.lifetime import Lifetime
     from shardserve.http.parsers import Parser
-    from shardserve.http.request import Request
-
-    # Writes one request to the access log: its connection, its head (None if it was refused before it had one), status,
-    # octets of body sent, loop time at which the head was complete.
-    Record = Callable[[Connection, Request | None, int, int, float], None]
 
 
 REFUSALS_LOGGED = 10  # of those within a second: a line for each would be a way to fill a disk
@@ -103,7 +99,7 @@ class Service:
         board: memoryview,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
-        access: Record | None = None,
+        access: AccessLog | None = None,
         load: memoryview | None = None,
         lifetime: Lifetime | None = None,
     ) -> None:

@@ -88,6 +88,14 @@ class Loads:
         """A shard, not `but`, where requests wait for a thread; the next one after it."""
         return self._next(_WAITING, but)
 
+    def with_room(self, most: int, but: int) -> int | None:
+        """The shard, not `but`, with the fewest connections, if its worker may have one more: fewer than `most`."""
+        fewest, found = most, None
+        for shard, line in enumerate(self._lines[: self.aim[_COUNT]]):
+            if shard != but and line[_CONNECTIONS] < fewest and line[_PENALTY] < EXCLUDED:
+                fewest, found = line[_CONNECTIONS], shard
+        return found
+
     def _next(self, word: int, but: int) -> int | None:
         lines = self._lines
         # From the shard behind our own: so that the same one is not always the first to be asked.
@@ -112,6 +120,11 @@ def claim_free(line: memoryview) -> None:
     free = line[_FREE]  # once: its own worker may write between two looks
     if free:
         line[_FREE] = free - 1
+
+
+def claim_room(line: memoryview) -> None:
+    """Write to another shard's line that it has been given a connection, before it says so itself."""
+    line[_CONNECTIONS] += 1
 
 
 def note_one_free(line: memoryview, *, cut_off: bool = False) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shardserve.http.exchange import Give
     from shardserve.http.service import Service
     from shardserve.net.listener import Listener
+    from shardserve.worker.handover import Handover
 
     Make = Callable[[Service], Connection]
     Opened = Coroutine[asyncio.Future[object], None, object]
@@ -33,6 +34,7 @@ _BATCH = 16  # connections taken in one turn of the loop from a listener of our 
 _SHARED_BATCH = 1  # from a shared one: siblings that wake with us get theirs
 _HOLD_BACK = 0.002  # seconds for which a shared listener is left to workers with fewer connections
 _PAUSE = 0.25  # seconds without accepting when the process or the machine has no descriptor left
+_LOOK_AROUND = 0.25  # seconds until a full worker looks again whether a sibling has room
 _SAY_AGAIN = 60.0  # seconds between two lines that say that there is no room
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -98,7 +100,8 @@ class Acceptor:
     """Accepts from one listener onto one loop. `make_connection` makes the protocol of a connection.
 
     `gate` says whether it is others that should accept from a shared listener now; `accepted` is called after a batch.
-    `own`: the listener is of the worker's own shard, not of one that it stands in for.
+    `own`: the listener is of the worker's own shard, not of one that it stands in for. `handover` leads to siblings:
+    what finds this worker full goes to one that has room.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class Acceptor:
         make_connection: Make,
         *,
         own: bool = True,
+        handover: Handover | None = None,
         gate: Callable[[], bool] | None = None,
         accepted: Callable[[], None] | None = None,
     ) -> None:
@@ -117,6 +121,7 @@ class Acceptor:
         self._socket = listener.socket
         self._batch = _BATCH if listener.sharded else _SHARED_BATCH
         self._gate = None if listener.sharded else gate
+        self._handover = handover if listener.sharded else None  # from a shared one siblings accept themselves
         self._accepted = accepted
         self._make_connection = make_connection
         self._resume: asyncio.TimerHandle | None = None
@@ -132,8 +137,8 @@ class Acceptor:
     def start(self) -> None:
         """Accept whenever a connection waits."""
         if not self._accepting:
+            self.stop()
             self._accepting = True
-            self._waits = False
             self._service.loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def stop(self) -> None:
@@ -229,9 +234,12 @@ class Acceptor:
         if self._gone:
             return
         for _ in range(most):
+            target = None
             if self._accepting and self._service.is_full():
-                self._wait_for_room()
-                return
+                target = self._room_elsewhere()
+                if target is None:
+                    self._wait_for_room()
+                    return
             try:
                 accepted, _ = self._socket.accept()
             except BlockingIOError:
@@ -241,22 +249,43 @@ class Acceptor:
                     self._pause(error)
                     return
                 continue  # the client gave up while it waited (accept(2): ECONNABORTED and network errors)
-            self._open(accepted)
+            if target is None or not self._give(target, accepted):
+                self._open(accepted)
 
     def _open(self, accepted: socket.socket) -> None:
         if self._shut:
             open_door(accepted)
         self._opening.open(accepted, self._make_connection, taken=self._own)
 
+    def _room_elsewhere(self) -> int | None:
+        """A shard that may have one more connection, where this worker may not; none at the end of the service."""
+        if self._handover is None or self._shut:
+            return None
+        return self._handover.room(self._service.most_connections)
+
+    def _give(self, target: int, accepted: socket.socket) -> bool:
+        """Have an accepted connection served by another shard."""
+        assert self._handover is not None  # it named the shard
+        if not self._handover.send(target, accepted.fileno()):
+            return False
+        accepted.close()
+        self._service.board[Word.ACCEPTED] += 1
+        if self._own:
+            self._service.count(taken=True)
+        return True
+
     def _wait_for_room(self) -> None:
-        """The worker has all the connections it may have: what comes waits in the queue until one of them closes."""
+        """Every worker has all the connections it may have: what comes waits in the queue until one of them closes."""
         service = self._service
         if service.now >= self._say_full_after:
             self._say_full_after = service.now + _SAY_AGAIN
             log.warning("accepting pauses: there are %d connections (--worker-connections)", service.most_connections)
         self.stop()
         self._waits = True
-        service.when_room.append(self._go_on)
+        if self._go_on not in service.when_room:
+            service.when_room.append(self._go_on)
+        if self._handover is not None:
+            self._resume = service.loop.call_later(_LOOK_AROUND, self.start)
 
     def _go_on(self) -> None:
         if self._waits:

@@ -7,13 +7,14 @@ that waits. What is free and what waits stands in shared memory (net/loads.py).
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shardserve.http.h1 import H1Connection
 from shardserve.logs import log
 from shardserve.net.inbox import GIVEN, PUSHED, WANTED, Packet, end, has_room, put, take
-from shardserve.net.loads import Aim, Load, claim_free, note_one_free
+from shardserve.net.loads import Aim, Load, claim_free, claim_room, note_one_free
 from shardserve.worker.forks import has_children
 
 if TYPE_CHECKING:
@@ -139,6 +140,18 @@ class Handover:
         if target is None and self._loads.line(self._shard)[Load.FREE] and self._service.takes_calls:
             return self._shard
         return target
+
+    def room(self, most: int) -> int | None:
+        """Another shard that may have one more connection, where a worker may have `most`."""
+        target = self._loads.with_room(most, but=self._shard)
+        return target if target in self.writing else None
+
+    def send(self, shard: int, descriptor: int) -> bool:
+        """Give a connection that has just been accepted to a shard with room, and take that for it."""
+        if not self._put(shard, GIVEN, descriptor, b"", math.inf, False):
+            return False
+        claim_room(self._loads.line(shard))
+        return True
 
     def push(self, shard: int, descriptor: int, octets: bytes, answer_by: float, copied: bool) -> bool:
         """Put a connection into the inbox of a shard, and take that for the call that it can make.

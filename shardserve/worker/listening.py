@@ -34,13 +34,13 @@ class Listening:
         self._place = place
         self._most = backlog + 1
         self._opening = Opening(service)
+        self.handover: Handover | None = None
+        if (siblings := place.siblings) is not None:
+            self.handover = Handover(service, self._opening, place.shard, siblings.loads, siblings.writing)
         self._own = [self._acceptor(listener) for listener in place.listeners]
         self._adopted: dict[int, list[Acceptor]] = {}  # of shards that have no worker now
         self._inherited: list[Acceptor] = []  # of addresses that are given up
         self._started = self._over = False
-        self.handover: Handover | None = None
-        if (siblings := place.siblings) is not None:
-            self.handover = Handover(service, self._opening, place.shard, siblings.loads, siblings.writing)
 
     def start(self) -> None:
         """Take connections from now on."""
@@ -194,4 +194,13 @@ class Listening:
         if siblings is not None:
             gate = partial(siblings.loads.is_above_least, self._place.shard)
             accepted = siblings.table.aim if siblings.table is not None else None
-        return Acceptor(self._service, self._opening, listener, H1Connection, own=own, gate=gate, accepted=accepted)
+        return Acceptor(
+            self._service,
+            self._opening,
+            listener,
+            H1Connection,
+            own=own,
+            handover=self.handover,
+            gate=gate,
+            accepted=accepted,
+        )

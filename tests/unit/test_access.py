@@ -8,10 +8,12 @@ import logging
 import os
 import re
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.taker import Taker
 
 from shardserve.errors import ConfigError
 from shardserve.http.access import AccessLog
@@ -25,29 +27,12 @@ DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 PIPE = 65536  # octets, Linux's default
 
 
-class Taker:
-    """A sink that takes what it is told to: any number of octets, then none."""
-
-    def __init__(self, room: int = 1 << 30) -> None:
-        self.room = room
-        self.octets = b""
-        self.closed = False
-
-    def take(self, lines: bytes | bytearray) -> int:
-        taken = lines[: self.room]
-        self.room -= len(taken)
-        self.octets += taken
-        return len(taken)
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def request(target: bytes = b"/", *headers: tuple[bytes, bytes], method: str = "GET") -> Request:
     made = Request()
     made.method, made.version = method, "1.1"
     made.path, _, made.query = target.partition(b"?")
     made.headers = [(b"host", b"x"), *headers]
+    made.first = None
     return made
 
 
@@ -61,8 +46,11 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 def line(loop: asyncio.AbstractEventLoop, format_: str, asked: Request | None, status: int = 200, sent: int = 5) -> str:
     taker: Any = Taker()
     log = AccessLog(loop, taker, format_)
-    connection: Any = SimpleNamespace(client=("127.0.0.1", 4))
-    log(connection, asked, status, sent, loop.time() - 1.5)
+    client = ("127.0.0.1", 4)
+    if asked is None:
+        log.record_unread(client, status, sent)
+    else:
+        log.record(None, client, asked, status, sent, loop.time() - 1.5)
     log.flush()
     text: str = taker.octets.decode()
     assert text.endswith("\n")
@@ -136,9 +124,8 @@ def test_a_name_from_credentials_is_escaped_and_is_never_taken_for_a_text_that_i
     value = b"Basic YSIKOng="  # a"\n:x
     taker: Any = Taker()
     log = AccessLog(loop, taker, "%(u)s %(a)s")
-    connection: Any = SimpleNamespace(client=None)
     for name in (b"user-agent", b"authorization"):
-        log(connection, request(b"/", (name, value)), 200, 0, 0.0)
+        log.record(None, None, request(b"/", (name, value)), 200, 0, 0.0)
     log.flush()
     assert taker.octets.decode().splitlines() == [f"- {value.decode()}", r"a\"\n -"]
 
@@ -147,24 +134,58 @@ def test_many_different_texts_are_written_right(loop: asyncio.AbstractEventLoop)
     # More than are kept, long ones among them that never are.
     taker: Any = Taker()
     log = AccessLog(loop, taker, "%(r)s")
-    connection: Any = SimpleNamespace(client=None)
     targets = [b"/%d" % number + b"x" * (number % 400) for number in range(2500)] * 2
     for target in targets:
-        log(connection, request(target), 200, 0, 0.0)
+        log.record(None, None, request(target), 200, 0, 0.0)
     log.flush()
     assert taker.octets == b"".join(b"GET %s HTTP/1.1\n" % target for target in targets)
+
+
+@pytest.mark.parametrize("format_", [DEFAULT, "%(s)s", "%(r)s %(h)s", "%(a)s %(U)s %(B)s %(a)s", "%(m)s"])
+@given(st.data())
+def test_a_line_is_the_same_whatever_came_before_it_on_its_connection(format_: str, data: st.DataObject) -> None:
+    # As connections.LastHead has them: some have fields that came before, in any order.
+    origins = [request(b"/", (b"user-agent", agent), (b"referer", agent)) for agent in (b"one", b"two")]
+    asked = []
+    for _ in range(data.draw(st.integers(1, 6))):
+        target = data.draw(st.sampled_from([b"/", b"/a", b"/?q", b'/"']))
+        origin = data.draw(st.sampled_from([None, *origins]))
+        made = request(target, method=data.draw(st.sampled_from(["GET", "HEAD"])))
+        if origin is not None:
+            made.headers, made.first = origin.headers, origin
+        asked.append((made, data.draw(st.sampled_from([200, 404])), data.draw(st.sampled_from([0, 5]))))
+    loop = asyncio.new_event_loop()
+    takers: list[Any] = [Taker(), Taker()]
+    logs = [AccessLog(loop, taker, format_) for taker in takers]
+    while True:  # within one second
+        last, began = None, int(time.time())
+        for made, status, sent in asked:
+            last = logs[0].record(last, ("127.0.0.1", 4), made, status, sent, 0.0)
+            logs[1].record(None, ("127.0.0.1", 4), made, status, sent, 0.0)
+        if int(time.time()) == began:
+            break
+        for log, taker in zip(logs, takers, strict=True):
+            log.flush()
+            taker.octets = b""
+    for log in logs:
+        log.flush()
+    loop.close()
+    assert takers[0].octets.count(b"\n") == len(asked)
+    assert takers[0].octets == takers[1].octets
 
 
 def test_the_time_moves_on(loop: asyncio.AbstractEventLoop) -> None:
     taker: Any = Taker()
     log = AccessLog(loop, taker, "%(t)s %(s)s")
-    connection: Any = SimpleNamespace(client=None)
-    moments = []
+    moments: list[set[str]] = []
+    asked, last = request(), None
+    repeated = request()
+    repeated.first = asked
     for again in range(2):
         while again and time.strftime("[%d/%b/%Y:%H:%M:%S %z]") in moments[0]:
             time.sleep(0.02)
         began = time.strftime("[%d/%b/%Y:%H:%M:%S %z]")
-        log(connection, request(), 200, 0, 0.0)
+        last = log.record(last, None, repeated if again else asked, 200, 0, 0.0)
         moments.append({began, time.strftime("[%d/%b/%Y:%H:%M:%S %z]")})
     log.flush()
     said = [one.rpartition(" ")[0] for one in taker.octets.decode().splitlines()]
@@ -176,9 +197,8 @@ def test_the_time_moves_on(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def record(log: AccessLog, numbers: range) -> None:
-    connection: Any = SimpleNamespace(client=None)
     for number in numbers:
-        log(connection, request(b"/%07d" % number), 200, 0, 0.0)
+        log.record(None, None, request(b"/%07d" % number), 200, 0, 0.0)
 
 
 def numbers(octets: bytes) -> list[int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
+from support.taker import Taker
 from support.wire import NEXT, PATIENCE, Driver, Puppet, body, hello, read_answers, request, start
 
 from shardserve.gateway.asgi import AsgiGateway
@@ -322,7 +323,7 @@ def test_a_file_whose_application_is_cancelled_is_cut(parser: str, path: Path) -
 class Served:
     """One connection of a real transport to an ASGI application; the test is the client, in a thread."""
 
-    def __init__(self, app: Any, log: list[bytes] | None = None, **timeouts: float) -> None:
+    def __init__(self, app: Any, log: Taker | None = None, **timeouts: float) -> None:
         self._app, self._log, self._timeouts = app, log, timeouts
 
     def __call__(
@@ -334,7 +335,8 @@ class Served:
     async def _serve(self, client: Callable[[socket.socket], None]) -> None:
         loop = asyncio.get_running_loop()
         gateway = AsgiGateway(self._app, make_spawn(loop), TrustedProxies(()), "", {})
-        access = AccessLog(loop, _Sink(self._log), "%(s)s %(B)s") if self._log is not None else None
+        sink: Any = self._log
+        access = AccessLog(loop, sink, "%(s)s %(B)s") if sink is not None else None
         service = Service(
             loop,
             make_parser("auto"),
@@ -359,15 +361,6 @@ class Served:
             await asyncio.sleep(0.01)
         if access is not None:
             access.flush()
-
-
-class _Sink:
-    def __init__(self, log: list[bytes] | None) -> None:
-        self._log = log if log is not None else []
-
-    def take(self, data: bytes) -> int:
-        self._log.append(data)
-        return len(data)
 
 
 def _talk(client: Callable[[socket.socket], None], theirs: socket.socket) -> None:
@@ -441,7 +434,7 @@ def test_a_client_that_resets_in_the_middle_of_a_file_ends_it_and_its_octets_are
     make_loop: Any, large: Path, calls: list[int]
 ) -> None:
     errors: list[BaseException] = []
-    log: list[bytes] = []
+    log = Taker()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(start())
@@ -459,7 +452,7 @@ def test_a_client_that_resets_in_the_middle_of_a_file_ends_it_and_its_octets_are
 
     Served(app, log)(make_loop, client)
     assert len(errors) == 1
-    assert b"".join(log) == b"200 %d\n" % sum(calls)
+    assert log.octets == b"200 %d\n" % sum(calls)
     assert 0 < sum(calls) < LARGE
 
 

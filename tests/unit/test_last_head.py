@@ -16,7 +16,7 @@ from shardserve.http.grammar import HEAD_END
 from shardserve.http.last_head import LastHead
 from shardserve.http.request import Limits, Request, read_request
 
-WHAT = [name for name in Request.__slots__ if name not in ("again", "special")]
+WHAT = [name for name in Request.__slots__ if name not in ("first", "special")]
 FIELDS = (
     b"Host: known\r\nUser-Agent: something of more than sixty-four octets, which is what is kept\r\nCookie: a=b\r\n"
 )
@@ -53,7 +53,7 @@ class Reader:
 
     def read(self, head: bytes, limits: Limits) -> Request:
         request = self._last.read(head, limits)
-        self.again += request.again
+        self.again += request.first is not None
         return request
 
 

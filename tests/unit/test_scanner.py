@@ -16,7 +16,7 @@ from shardserve.http.grammar import HEAD_END
 from shardserve.http.parsers.scanner import Scanner
 from shardserve.http.request import KNOWN_HOSTS, Limits, Request, read_request
 
-FIELDS = [name for name in Request.__slots__ if name not in ("again", "special")]
+FIELDS = [name for name in Request.__slots__ if name not in ("first", "special")]
 SPLITTER = parser_called("splitter")
 TIGHT = Limits(line=60, fields=4, field_size=50, section=150, body=100)
 

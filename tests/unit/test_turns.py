@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.wire import Driver, Puppet, body, read_answers, request, start
+from support.wire import PATIENCE, Driver, Puppet, body, read_answers, request, start
 
 from shardserve.gateway.limited import LimitedAsgiGateway
 from shardserve.gateway.turns import Turns
@@ -230,10 +230,12 @@ class Held:
 
     def __init__(self) -> None:
         self.called: list[str] = []
+        self.cookies: list[str | None] = []
         self.end = threading.Event()
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         self.called.append(environ["PATH_INFO"])
+        self.cookies.append(environ.get("HTTP_COOKIE"))
         self.end.wait()
         start_response("200 OK", [])
         return [b"ok"]
@@ -262,6 +264,26 @@ class TestWsgi:
             assert answers(last)[0].status == 200
         assert app.called == ["/first", "/last"]
 
+    @pytest.mark.parametrize("more", [0, 1, 7])
+    def test_calls_that_come_together_and_block_are_made_on_all_threads(self, parser: str, more: int) -> None:
+        together = threading.Barrier(4)
+
+        def app(environ: Any, start_response: Any) -> Any:
+            if environ["PATH_INFO"] == "/together":
+                together.wait(PATIENCE)
+            start_response("200 OK", [])
+            return [b"ok"]
+
+        with Driver.wsgi(app, parser, threads=4) as wire:
+            for _ in range(3):  # whatever threads were woken for nothing before
+                clients = [wire.connect() for _ in range(4 + more)]
+                for client in clients[:more]:
+                    client.arrive(request())
+                for client in clients[more:]:
+                    client.arrive(request(b"/together"))
+                wire.finish()
+                assert [answers(client)[0].status for client in clients] == [200] * (4 + more)
+
     def test_what_has_waited_too_long_is_503_and_the_thread_goes_on(self, parser: str) -> None:
         app = Held()
         with Driver.wsgi(app, parser, patience=SOON) as wire:
@@ -283,6 +305,29 @@ class TestWsgi:
             for client in late:
                 assert [answer.status for answer in answers(client)] == [503, 200]
         assert app.called == ["/first", "/again", "/again"]
+
+    def test_a_request_has_its_own_fields_where_the_one_before_was_shed(self, parser: str) -> None:
+        app = Held()
+        ada, bob = (request(b"/", b"Cookie: " + name * 40) for name in (b"ada", b"bob"))
+        with Driver.wsgi(app, parser, patience=SOON) as wire:
+            try:
+                app.end.set()
+                client = wire.connect()
+                for _ in range(3):
+                    client.arrive(ada)
+                    wire.finish()
+                app.end.clear()
+                ask(wire, request(b"/held"))
+                wire.until(lambda: "/held" in app.called)
+                client.arrive(bob)
+                wire.until(lambda: len(answers(client)) == 4)
+            finally:
+                app.end.set()
+            wire.finish()
+            client.arrive(bob)
+            wire.finish()
+            assert [answer.status for answer in answers(client)] == [200, 200, 200, 503, 200]
+        assert app.cookies == [*["ada" * 40] * 3, None, "bob" * 40]
 
     def test_a_call_that_lasts_longer_than_the_patience_is_not_shed(self, parser: str) -> None:
         app = Held()

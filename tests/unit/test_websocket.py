@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.taker import Taker
 from support.websocket import (
     BINARY,
     CLOSE,
@@ -26,6 +27,7 @@ from support.websocket import (
 )
 
 from shardserve.errors import ClientDisconnected
+from shardserve.http.access import AccessLog
 from shardserve.http.service import Timeouts
 from shardserve.http.websocket import WebSocketSettings
 
@@ -483,7 +485,14 @@ def test_one_line_in_the_access_log_when_it_ends() -> None:
     client, app = accepted()
     with client:
         lines: list[Any] = []
-        client.wire.service.access = lambda *line: lines.append(line[2:4])
+
+        class Lines(AccessLog):
+            def record(self, last: Any, _client: Any, _request: Any, status: int, sent: int, _began: float) -> Any:
+                lines.append((status, sent))
+                return last
+
+        sink: Any = Taker()
+        client.wire.service.access = Lines(client.wire.loop, sink, "")
         client.wire.run(app.call.send(send("abc")))
         assert lines == []
         client.feed(closing(None))
