@@ -8,8 +8,8 @@ Exception
 │   └── BindError             5  an address is taken or cannot be bound
 ├── ProtocolError             a request we refuse; answered with `status`, never logged as a fault of ours
 ├── FrameError                octets of a WebSocket client that break the rules; it is closed with `code`
-└── OSError
-    └── ClientDisconnected    the client has gone; raised to the application by ASGI `send()` (spec 2.4)
+└── ConnectionError, an OSError
+    └── ClientDisconnected    the client has gone; raised to the application by ASGI `send()` (spec 2.4) and WSGI bodies
 """
 
 from __future__ import annotations
@@ -77,5 +77,5 @@ class FrameError(Exception):
         self.reason = reason
 
 
-class ClientDisconnected(OSError):
-    """The client left before the response was complete."""
+class ClientDisconnected(ConnectionError):
+    """The client left before the response was complete, or before the request body that the application reads was."""

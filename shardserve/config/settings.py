@@ -151,6 +151,14 @@ class Config:
         kind=Switch(),
         group=WORKERS,
     )
+    request_buffering: bool = option(
+        True,
+        "Read the body of a request whole, into memory or a file, before a WSGI application is called. Off, the "
+        "application reads the body as it comes, and a slow client holds its thread; that needs threads beside the "
+        "event loop's (threads 2 or more, or wsgi-inline off). ASGI applications always get a body as it comes.",
+        kind=Switch(),
+        group=WORKERS,
+    )
     loop: Loop = option(
         "auto",
         "Event loop; auto prefers uvloop.",
@@ -511,6 +519,20 @@ class Config:
         dropped = "--user" if self.user else "--group" if self.group else None
         if self.workers == 0 and dropped is not None:
             raise ConfigError(f"{dropped}: only workers drop to it and --workers 0 has none; use 1, or drop {dropped}")
+        if not self.request_buffering and self.calls_inline and self.interface in ("auto", "wsgi"):
+            raise ConfigError(
+                "--no-request-buffering: with one thread a WSGI application is called on the event loop's own, which "
+                "cannot wait for a body; use --threads 2, or --no-wsgi-inline"
+            )
+
+    @property
+    def calls_inline(self) -> bool:
+        """Whether WSGI applications are called on the loop's own thread: one, and no need of a loop that runs on.
+
+        A request past request_timeout is answered, and one that has waited too long under limit_concurrency is shed, by
+        the loop, while the application is at work.
+        """
+        return self.threads == 1 and self.wsgi_inline and not self.request_timeout and not self.limit_concurrency
 
 
 OPTIONS: tuple[Option, ...] = tuple(Option(name=f.name, default=f.default, **f.metadata) for f in fields(Config))

@@ -14,5 +14,6 @@ cdef class Known:
 cdef str _learn_name(bytes name)
 @cython.locals(name=bytes, value=bytes, key=str)
 cdef _set_fields(dict environ, list headers)
+cdef _set_length(dict environ, body)
 @cython.locals(known=Known, first=Request, environ=dict, path=str, target=str, root=str, query=str)
 cpdef dict make_environ(WsgiGateway gateway, Wire wire, Request request, body)

@@ -9,6 +9,7 @@ from shardserve.gateway.target import decode_path, split_root
 
 if TYPE_CHECKING:
     from shardserve.gateway.spool import Spool
+    from shardserve.gateway.streamed_body import StreamedBody
     from shardserve.gateway.wsgi import WsgiGateway
     from shardserve.http.exchange import Wire
     from shardserve.http.request import Request
@@ -80,7 +81,16 @@ def _set_fields(environ: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> 
                 environ[key] = value.decode("latin-1")
 
 
-def make_environ(gateway: WsgiGateway, wire: Wire, request: Request, body: Spool | None) -> dict[str, Any]:
+def _set_length(environ: dict[str, Any], body: Spool | StreamedBody | None) -> None:
+    """A body that has been read and decoded whole has a length even where it came in chunks; a streamed one has not."""
+    size = body.size if body is not None else 0
+    if size is not None:
+        environ["CONTENT_LENGTH"] = str(size)
+
+
+def make_environ(
+    gateway: WsgiGateway, wire: Wire, request: Request, body: Spool | StreamedBody | None
+) -> dict[str, Any]:
     """The environ of a request; strings are latin-1 decoded octets."""
     known: Any = wire.memo
     if known is None:
@@ -118,6 +128,5 @@ def make_environ(gateway: WsgiGateway, wire: Wire, request: Request, body: Spool
         environ["SERVER_PROTOCOL"] = "HTTP/1.0"
     environ["wsgi.input"] = _BytesIO() if body is None else body.file()
     if request.length != 0:
-        # The body has been read and decoded whole, so its length is known even where it came in chunks.
-        environ["CONTENT_LENGTH"] = str(body.size if body is not None else 0)
+        _set_length(environ, body)
     return environ

@@ -1,7 +1,8 @@
 """WSGI (PEP 3333): what a gateway and its exchanges have in common, wherever the application is called.
 
-The request body is read whole before the call. The call is made on the loop's own thread (wsgi_inline.py) or on one of
-a pool (wsgi_pool.py); either way there is a fresh context for each call, and no event loop runs where it is made.
+The request body is read whole before the call, but where it is streamed (wsgi_streamed.py). The call is made on the
+loop's own thread (wsgi_inline.py) or on one of a pool (wsgi_pool.py); either way there is a fresh context for each
+call, and no event loop runs where it is made.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ cdef class PoolGateway(WsgiGateway):
 
 cdef class PoolExchange(WsgiExchange):
     cdef PoolGateway _pool
-    cdef bint _finished
+    cdef readonly bint _finished
     cdef Py_ssize_t _posted, _acknowledged, _waited_for
     cdef object _gate
 

@@ -19,6 +19,7 @@ from shardserve.gateway.file_wrapper import FileWrapper
 from shardserve.gateway.turns import Turns, answer_overload
 from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway, check_block
 from shardserve.native import new_context
+from shardserve.net.blackbox import SIGN_EVERY
 
 if TYPE_CHECKING:
     import asyncio
@@ -148,7 +149,7 @@ class PoolExchange(WsgiExchange):
         """See Exchange.lost: a streamed response ends at its next block."""
         if self._gate is not None:
             self._gate.set()
-        if not (self._started and self._ended) or self._pool.turns.drop(self):
+        if self._pool.turns.drop(self) or not (self._started and self._ended):
             self._forget_body()
 
     def cancel(self) -> None:
@@ -297,9 +298,12 @@ class PoolExchange(WsgiExchange):
         self._pool.hand(self, _BLOCK, data)
         self._posted += len(data)
         gate = self._gate
+        box = self.wire.service.box
+        box.moved()
         while self._posted - self._acknowledged > _AHEAD_MAX and not self.gone:
-            gate.wait()
+            gate.wait(SIGN_EVERY)
             gate.clear()  # before looking again: a set() in between is then seen at the next wait
+            box.moved()  # a thread that waits for its client is not stuck
 
     def _inform(self, head: CheckedHead) -> None:
         """See WsgiExchange._inform."""

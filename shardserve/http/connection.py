@@ -137,7 +137,11 @@ class Connection(Wire):
             self.close()
             return
         self.lingering = True
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # asyncio's: the client has reset, which nobody has seen yet
+            self.transport.abort()
+            return
         self.watch_writing()
         self.deadline = self.service.now + self.service.timeouts.close_linger
         self.release()

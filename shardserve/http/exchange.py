@@ -172,8 +172,8 @@ class Wire:
     def move(self, exchange: Exchange, give: Give) -> bool:
         """Let another worker serve this request, and the connection from then on, if `give` can pass it on.
 
-        For an exchange that has been ended and has not answered. True: it is not the current one any more. `moved` says
-        that the request came here like that.
+        For an exchange that has not answered; what has come of its body goes along. True: it is not the current one any
+        more. `moved` says that the request came here like that.
         """
         raise NotImplementedError
 

@@ -171,7 +171,10 @@ class H1Connection(H1Reading):
         """About once a second: does the body come fast enough?"""
         service = self.service
         self.deadline = service.now + 1.0
-        if self._pace is not None and (fault := self._pace.fault(service.now, self._reading, service.timeouts)):
+        # A client that waits for 100 (Continue) is not late.
+        invited = self._framing != TO_COME or self._request is None or not self._request.expect_continue
+        reading = self._reading and invited
+        if self._pace is not None and (fault := self._pace.fault(service.now, reading, service.timeouts)):
             self._refuse(ProtocolError(408, fault))
 
     def is_answering(self) -> bool:
@@ -213,7 +216,7 @@ class H1Connection(H1Reading):
 
     def move(self, exchange: Exchange, give: Give) -> bool:
         """See Wire.move."""
-        if exchange is not self._exchange or self._state != READ or not self._raw or self._eof:
+        if exchange is not self._exchange or self._state not in (READ, LENGTH, CHUNKED) or not self._raw or self._eof:
             return False
         if not self.part(give, self._raw + self._buffer):
             return False

@@ -1,7 +1,7 @@
 cimport cython
 from shardserve.native cimport monotonic_ns
 
-cdef int _BEYOND, _NEWEST, _THREADS, _LAST, _SLOT_SIZE, _SLOT_WORDS, _START, _METHOD_MAX
+cdef int _BEYOND, _NEWEST, _THREADS, _MOVED, _LAST, _SLOT_SIZE, _SLOT_WORDS, _START, _METHOD_MAX
 cdef bint COMPILED
 cdef dict _OCTETS
 
@@ -20,3 +20,4 @@ cdef class BlackBox:
     cdef _add_beyond(self, owner, bytes method, bytes path, unsigned long long now)
     cdef _take_beyond(self, owner)
     cpdef ended(self, owner, int slot)
+    cpdef moved(self)

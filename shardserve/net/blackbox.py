@@ -26,7 +26,9 @@ _START = _SLOT_WORDS - 1  # of a slot's words: monotonic_ns()
 _BEYOND = SLOTS * _SLOT_WORDS  # how many requests have no slot of their own
 _NEWEST = _BEYOND + 1  # when the newest of them began, if it has ended too
 _THREADS = _BEYOND + 2  # how many requests can be executed at once (WSGI); 0 = any number
+_MOVED = _BEYOND + 3  # when an execution has last got on with its client, where a thread waits for that
 WORDS = _BEYOND + 8  # 64-bit words, in whole cache lines
+SIGN_EVERY = 0.5  # seconds: an execution that waits for its client says so again (`moved`)
 SHOWN = 16  # requests that a description names: half of them the oldest, half the newest
 _SECOND = 1_000_000_000  # nanoseconds
 
@@ -115,6 +117,10 @@ class BlackBox:
             self._newest = None
             self._words[_LAST * _SLOT_WORDS + _START] = 0
 
+    def moved(self) -> None:
+        """An execution gets on with its client, or waits for it: it is not stuck. May be called by any thread."""
+        self._words[_MOVED] = monotonic_ns()
+
     def limit(self, threads: int) -> None:
         """Say that requests are executed by so many threads."""
         self._words[_THREADS] = threads
@@ -142,7 +148,9 @@ def has_threads(words: memoryview) -> bool:
 
 
 def full_since(words: memoryview) -> int:
-    """When the newest of the calls began that now occupy every thread (`monotonic_ns()`); 0 if one is free.
+    """When the newest of the calls that now occupy every thread began, or one has got on with its client, if later.
+
+    That is a `monotonic_ns()`; 0 if a thread is free.
 
     A worker that makes progress while this reads shows a new start: it can only seem fuller than it is for a moment.
     """
@@ -150,8 +158,7 @@ def full_since(words: memoryview) -> int:
     beyond = words[_BEYOND]
     if not 0 < words[_THREADS] <= len(starts) + beyond:
         return 0
-    starts.append(words[_NEWEST])
-    return max(starts)
+    return max(*starts, words[_NEWEST], words[_MOVED])
 
 
 def newest_start(words: memoryview) -> int:

@@ -17,6 +17,7 @@ from shardserve.gateway.threads import ThreadPool
 from shardserve.gateway.websocket import websocket_opener
 from shardserve.gateway.wsgi_inline import InlineGateway
 from shardserve.gateway.wsgi_pool import PoolGateway
+from shardserve.gateway.wsgi_streamed import StreamingGateway
 from shardserve.http.access import AccessLog, open_sink
 from shardserve.http.lifetime import Lifetime
 from shardserve.http.parsers import make_parser
@@ -74,11 +75,12 @@ class Worker:
         patience = config.queue_timeout if limit else 0.0
         if loaded.interface == "wsgi":
             extra: dict[str, Any] = {f"shardserve.{key}": value for key, value in identity.items()}
-            if calls_inline(config):
+            if config.calls_inline:
                 gateway = InlineGateway(loaded.app, loop, proxies, config.root_path, extra)
             else:
                 self._pool = ThreadPool(min(config.threads, limit or config.threads))
-                gateway = PoolGateway(loaded.app, self._pool, loop, proxies, config.root_path, extra, patience)
+                make = PoolGateway if config.request_buffering else StreamingGateway
+                gateway = make(loaded.app, self._pool, loop, proxies, config.root_path, extra, patience)
         else:
             settings = (
                 loaded.app,
@@ -235,15 +237,6 @@ class Worker:
             if reason:
                 self._say({"retire": reason})
                 self._ask_after = self.service.now + _ASK_AGAIN
-
-
-def calls_inline(config: Config) -> bool:
-    """Whether a WSGI application is called on the loop's own thread: one thread, and no need of a loop that runs on.
-
-    A request past --request-timeout is answered, and one that has waited too long under --limit-concurrency is shed, by
-    the loop, while the application is at work.
-    """
-    return config.threads == 1 and config.wsgi_inline and not config.request_timeout and not config.limit_concurrency
 
 
 def _limits(config: Config, underscored: Iterable[str] = ()) -> Limits:

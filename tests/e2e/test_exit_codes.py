@@ -71,6 +71,8 @@ def test_0_with_a_request_under_way_which_is_answered(serve: Serve, app: str, nu
         (("--user", "no-such-user-here"), "no-such-user-here"),
         (("--pidfile", "/no/such/directory/pid"), "/no/such/directory/pid"),
         (("-c", "/no/such/file.toml"), "/no/such/file.toml"),
+        (("--no-request-buffering",), "--no-request-buffering: "),
+        (("--no-request-buffering", "--threads", "1"), "use --threads 2, or --no-wsgi-inline"),
     ],
 )
 def test_2_for_a_wrong_option_which_is_named(serve: Serve, options: tuple[str, ...], named: str) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
+import os
 import random
 import re
 import sys
@@ -24,6 +26,7 @@ from shardserve.gateway.threads import ThreadPool
 from shardserve.gateway.websocket import websocket_opener
 from shardserve.gateway.wsgi_inline import InlineGateway
 from shardserve.gateway.wsgi_pool import PoolGateway
+from shardserve.gateway.wsgi_streamed import StreamingGateway
 from shardserve.http.h1 import H1Connection
 from shardserve.http.parsers import Parser, make_parser
 from shardserve.http.parsers.builtin_parser import BuiltinParser
@@ -97,6 +100,7 @@ class MemoryTransport(asyncio.Transport):
         self.writes: list[bytes] = []
         self.write_ended = False  # our side has been ended: the client has seen, or will see, the end of the stream
         self.aborted = False
+        self.has_reset = False  # the client has, and nobody has read or written since
         self.lost = False  # the protocol has been told
 
     # The client's side
@@ -179,6 +183,8 @@ class MemoryTransport(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
+        if self.has_reset:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         if not self._closing:
             self.write_ended = True
 
@@ -359,19 +365,24 @@ class Driver:
         *,
         threads: int = 1,
         inline: bool | None = None,
+        buffering: bool = True,
         root_path: str = "",
         proxies: Sequence[str] = (),
         patience: float = 0.0,
         **settings: Any,
     ) -> Driver:
-        """Drive a WSGI application, called on the test's own thread if `inline` (`wsgi_inline` where not said)."""
+        """Drive a WSGI application, called on the test's own thread if `inline` (`wsgi_inline` where not said).
+
+        Without `buffering` it is called before the request body has come.
+        """
 
         def make(loop: asyncio.AbstractEventLoop) -> PoolGateway | InlineGateway:
             extra = {"test.extra": "here"}
             trusted = TrustedProxies(proxies)
-            if threads == 1 and (cls.wsgi_inline if inline is None else inline):
+            if threads == 1 and buffering and (cls.wsgi_inline if inline is None else inline):
                 return InlineGateway(app, loop, trusted, root_path, extra)
-            return PoolGateway(app, ThreadPool(threads), loop, trusted, root_path, extra, patience)
+            pooled = PoolGateway if buffering else StreamingGateway
+            return pooled(app, ThreadPool(threads), loop, trusted, root_path, extra, patience)
 
         return cls(make, parser, **settings)
 

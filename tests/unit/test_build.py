@@ -22,7 +22,7 @@ FILES = IMPORT_ALL + "print(*(sys.modules[name].__file__ for name in {names!r}))
 
 def run(code: str, **variables: str) -> str:
     env = {**{key: value for key, value in os.environ.items() if key != build.PURE}, **variables}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -90,6 +90,18 @@ def test_lingering_ends_by_itself(parser: str) -> None:
         assert wire.transport.lost
 
 
+def test_a_reset_that_was_not_seen_yet_does_not_disturb_the_end(parser: str) -> None:
+    puppet = Puppet()
+    with Driver.asgi(puppet, parser) as wire:
+        wire.feed(request(b"/", b"Content-Length: 100000", **POST))
+        wire.transport.has_reset = True  # asyncio's transport raises where it cannot end the stream, uvloop's does not
+        wire.run(puppet.call.send(start()))
+        (task,) = wire.run(puppet.call.send(body(b"ok")))
+        assert task.exception() is None
+        assert wire.transport.lost
+        leave(wire, puppet)
+
+
 def test_a_client_that_never_stops_is_read_for_16_mib_while_lingering_and_no_more(parser: str) -> None:
     app = sending(start(200, (b"Connection", b"close")), body(b"ok"))
     mib = bytes(1024**2)
@@ -348,6 +360,32 @@ def test_no_continue_is_sent_after_the_head_of_the_answer(parser: str) -> None:
         assert (wire.answer().status, wire.answer().body) == (200, b"ab")
         wire.run(puppet.call.receive())
         assert wire.answer().body == b"ab"
+
+
+def test_a_client_that_waits_for_a_continue_is_not_late(parser: str) -> None:
+    puppet = Puppet()
+    with Driver.asgi(puppet, parser, timeouts=Timeouts(body=5)) as wire:
+        wire.feed(request(b"/", EXPECT, b"Content-Length: 4", **POST))
+        for _ in range(20):
+            wire.wait(1)
+        assert wire.output == b""
+        wire.run(puppet.call.receive())
+        for _ in range(7):
+            wire.wait(1)
+        assert wire.statuses() == [100, 408]
+        leave(wire, puppet)
+
+
+def test_a_client_that_waits_for_a_continue_and_gets_an_answer_is_timed_again(parser: str) -> None:
+    puppet = Puppet()
+    with Driver.asgi(puppet, parser, timeouts=Timeouts(body=5)) as wire:
+        wire.feed(request(b"/", EXPECT, b"Content-Length: 4", **POST))
+        wire.run(puppet.call.send(start()), puppet.call.send(body(b"a", more=True)), puppet.call.receive())
+        for _ in range(7):
+            wire.wait(1)
+        assert wire.closed
+        assert not wire.answer().complete
+        leave(wire, puppet)
 
 
 def test_a_continue_is_not_for_http_1_0(parser: str) -> None:

@@ -65,6 +65,22 @@ def test_calls_that_come_and_go_are_no_hang_and_the_same_ones_for_too_long_are(c
     assert look(hangs, child, 1) == ""
 
 
+def test_calls_that_get_on_with_their_clients_are_no_hang(child: Child) -> None:
+    hangs = Hangs()
+    black_box = BlackBox(box(child.place.board))
+    black_box.limit(2)
+    for number in range(2):
+        black_box.began(number, "PUT", b"/")
+    for _ in range(5):
+        tick(child)
+        assert look(hangs, child, 1.5) == ""
+        black_box.moved()
+    tick(child)
+    assert look(hangs, child, 1.5) == ""
+    tick(child)
+    assert look(hangs, child, 2.1) == "hung: no thread has been free for 2 s"
+
+
 def test_time_that_the_supervisor_has_not_seen_does_not_count(child: Child) -> None:
     hangs = Hangs()
     child.place.board[Word.HEARTBEAT] = 1  # long ago, on the board's own clock

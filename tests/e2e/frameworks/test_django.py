@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import re
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,6 +130,29 @@ def test_an_upload_of_50_mb_arrives_whole_and_not_in_memory(django: Server, payl
     answer = json.loads(curl("--form", f"file=@{payload.path}", django.url("/upload/")))
     assert (answer["name"], answer["size"], answer["sha256"]) == ("payload.bin", payload.size, payload.sha256)
     assert peak.growth() < 25_000_000
+
+
+def test_an_upload_is_read_as_it_comes_under_wsgi(launch: Launch, payload: Payload) -> None:
+    server = launch("djangosite.wsgi", "--workers", "1", "--threads", "2", "--no-request-buffering")
+    peak = Peak(server.workers()[0])
+    answer = json.loads(curl("--form", f"file=@{payload.path}", server.url("/upload/")))
+    assert (answer["name"], answer["size"], answer["sha256"]) == ("payload.bin", payload.size, payload.sha256)
+    assert peak.growth() < 25_000_000
+
+
+def test_an_upload_that_is_broken_off_is_an_unreadable_post_to_django(
+    serve: Launch, settings: dict[str, str], browse: Browse
+) -> None:
+    options = ("--workers", "1", "--no-wsgi-inline", "--no-request-buffering")
+    server = serve("djangosite.wsgi", *options, env=settings)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+        form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+        head = b"POST /upload/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        sock.sendall(head + b"Expect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 100"), "Django reads"
+        sock.sendall(form + b"y" * 100_000)
+    server.wait_for("UnreadablePostError: the rest of the request body will not come")
+    assert browse(server).get("/hello/").status_code == 200
 
 
 def test_a_sync_iterator_is_streamed_under_wsgi(wsgi: Server, browse: Browse, gate: Gate) -> None:

@@ -64,6 +64,19 @@ def test_an_upload_of_50_mb_by_curl(flask: Server, payload: Payload) -> None:
     assert peak.growth() < 25_000_000
 
 
+def test_an_upload_is_read_as_it_comes(launch: Launch, browse: Browse, payload: Payload) -> None:
+    server = launch("flasksite:app", "--workers", "1", "--threads", "2", "--no-request-buffering")
+    peak = Peak(server.workers()[0])
+    for chunked in ((), ("--header", "Transfer-Encoding: chunked")):
+        answer = json.loads(
+            curl("--form", f"file=@{payload.path}", "--form", "note=n", *chunked, server.url("/upload"))
+        )
+        assert answer == {"name": "payload.bin", "size": payload.size, "sha256": payload.sha256, "note": "n"}
+    assert peak.growth() < 25_000_000
+    client = browse(server)
+    assert client.post("/json", json={"amount": 3}).json()["got"] == {"amount": 3}
+
+
 def test_an_upload_in_chunks_has_a_known_length(flask: Server, payload: Payload) -> None:
     # An iterator as body: http.client sends it chunked, and Flask still parses the form.
     boundary = "frontier"
