@@ -1,14 +1,19 @@
 """What slow, hostile and flooding clients do to a server, and to a normal client beside them: for docs/bounds.md.
 
-    python attacks.py [--rounds 2] [--only WORD ...]    (watch: the slow clients alone)
+    python attacks.py [--seconds 24] [--only WORD ...]    (watch: the slow clients alone)
 
 Two shardserves (ASGI, one worker, all settings at their defaults) on CPU 0, of which one is attacked; attackers and the
-normal client (wrk, plain GET) on CPU 1. For each attack, first its cost: the part of a core that the server uses for it
-alone. Then the client asks the one and the other server, second about second. What it kept is requests per CPU second
-of the server that is attacked, relative to the other one: what the attacker takes of the client's core, and the
-machine's own noise, count for both. For that it sends 16 requests at a time on each of 4 connections. A request costs
-more in a smaller batch, and with one at a time on 16 connections the batches are what whatever else runs makes of them:
-between 42,000 and 73,000 a CPU second within minutes, of the same server. The longest wait is of one at a time.
+normal client (batches.py, plain GET) on CPU 1. For each attack the client asks the one and the other server, a tenth of
+a second each, in turns. What it kept is requests per CPU second of the server that is attacked, relative to the other
+one: what the attacker takes of the client's core, and the machine's own noise, count for both. (Second about second
+this machine's noise was 20 % from pair to pair.) What the attack costs is the part of a core that the attacked server
+uses while the other one is asked. In 24 seconds the clients that are let go after 10 s, and those that come in their
+places, are in it twice.
+
+The client sends 16 requests at a time on each of 4 connections, which it keeps. A request costs more in a smaller
+batch, and with one at a time on 16 connections the batches are what whatever else runs makes of them: between 42,000
+and 73,000 a CPU second within minutes, of the same server. The longest wait is of a batch.
+
 Before that, one client of each slow kind is watched until the server lets it go: two minutes. Loopback only; everything
 is bounded.
 """
@@ -18,11 +23,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import resource
 import selectors
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -32,16 +37,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from batches import Client
 from environments import HERE, program
 from serving import cpu_seconds, free_port, pss, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 BOUNDS = HERE.parent / "docs" / "bounds.md"
 CORE = max(os.sched_getaffinity(0))
 MANY = 2000
-PAIRS = 3  # of seconds, attacked and not, in a round
+
+KEPT = "kept for 3 s"  # a connection that the attacker then closes
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 GET = HEAD + b"\r\n"
@@ -70,7 +77,18 @@ class Attack:
     reads: int = 65536
     reset: bool = False
     flood: bool = False  # of valid requests: has no target
-    did: set[str] = field(default_factory=set)
+    did: dict[str, float] = field(default_factory=dict)  # what the server did, and after how many seconds at most
+
+    def note(self, how: str, seconds: float) -> None:
+        self.did[how] = max(seconds, self.did.get(how, 0.0))
+
+    def told(self) -> str:
+        """What the server did, and when, in words."""
+        ends = sorted(how for how in self.did if how != KEPT)
+        last = max((self.did[how] for how in ends), default=0.0)
+        when = "at once" if last < 0.1 else f"after {last:.0f} s" if last >= 2 else f"within {1000 * last:.0f} ms"
+        words = [f"{', '.join(ends)} {when}"] if ends else []
+        return "; ".join([*words, *(how for how in self.did if how == KEPT)]) or "kept"
 
 
 ATTACKS = [
@@ -88,7 +106,7 @@ ATTACKS = [
     Attack("connect and reset", "200 a second", b"", rate=200, reset=True),
     Attack(
         "malformed",
-        "100 a second, of many kinds of malformed requests",
+        "100 a second: a field line without a colon",
         b"GET / HTTP/1.1\r\nHost: a\r\nA b\r\n\r\n",
         rate=100,
     ),
@@ -159,7 +177,7 @@ class Attacker:
 
     def _close(self, sock: socket.socket, how: str = "") -> None:
         if how:
-            self._attack.did.add(how)
+            self._attack.note(how, time.monotonic() - self._open[sock][0])
         with contextlib.suppress(KeyError):
             self._selector.unregister(sock)
         del self._open[sock]
@@ -179,7 +197,7 @@ class Attacker:
             if not data:
                 self._close(sock, "closed")
             elif data.startswith(b"HTTP/1.1 "):
-                self._attack.did.add(data[9:12].decode())
+                self._attack.note(data[9:12].decode(), time.monotonic() - self._open[sock][0])
                 if self._attack.number:
                     self._close(sock)
 
@@ -228,7 +246,7 @@ class Attacker:
                         sent = sock.send(attack.first[-left:])
                         self._open[sock] = (since, left - sent)
                 if time.monotonic() - since > 3:
-                    self._close(sock, "kept for 3 s")
+                    self._close(sock, KEPT)
 
     def _pour(self, sock: socket.socket) -> None:
         """Send until the server does not take it any more."""
@@ -243,36 +261,33 @@ class Attacker:
         except BlockingIOError:
             pass
         except OSError:
-            attack.did.add("closed")
+            attack.note("closed", time.monotonic() - self._open[sock][0])
 
 
-def wrk(port: int, *options: str, arguments: Sequence[str] = ()) -> str:
-    """What a normal client, on its core for a second, prints in the end."""
-    command = ["taskset", "-c", str(CORE), "wrk", "-t1", "-d1s", *options, f"http://127.0.0.1:{port}/"]
-    command += ["--", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+@dataclass
+class Share:
+    """What a normal client got of one server, in all."""
+
+    requests: int = 0
+    cpu: float = 0.0  # seconds, of the server
+    wait: float = 0.0  # the longest, in seconds
+
+    @property
+    def rate(self) -> float:
+        """Requests per CPU second of the server."""
+        return self.requests / self.cpu
+
+    def add(self, other: Share) -> None:
+        self.requests += other.requests
+        self.cpu += other.cpu
+        self.wait = max(self.wait, other.wait)
 
 
-def efficiency(pid: int, port: int) -> float:
-    """Requests per CPU second of the server, 16 at a time on each of 4 connections."""
+def ask(client: Client, pid: int, port: int) -> Share:
+    """Be a normal client for a tenth of a second."""
     before = cpu_seconds(pid)
-    out = wrk(port, "-c4", "-s", str(HERE / "wrk" / "pipeline.lua"), arguments=["16"])
-    used = cpu_seconds(pid) - before
-    return int(re.search(r"(\d+) requests in", out)[1]) / used  # type: ignore[index]
-
-
-def longest_wait(port: int) -> float:
-    """Of a request of 16 connections that send one after another, in ms."""
-    longest = re.search(r"Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", wrk(port, "-c16"))
-    scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}
-    return float(longest[1]) * scale[longest[2]] if longest else 0.0
-
-
-def share(pid: int, seconds: float) -> float:
-    """The part of a core that the server uses."""
-    before, begun = cpu_seconds(pid), time.monotonic()
-    time.sleep(seconds)
-    return (cpu_seconds(pid) - before) / (time.monotonic() - begun)
+    requests, wait = client.ask(port)
+    return Share(requests, cpu_seconds(pid) - before, wait)
 
 
 def settle(pid: int) -> None:
@@ -291,57 +306,50 @@ def serve(port: int, *options: str) -> subprocess.Popen[bytes]:
     return process
 
 
-@dataclass
-class Found:
-    """What measuring one attack has found: requests per CPU second attacked and not, and of each round the others."""
-
-    beside: list[float] = field(default_factory=list)
-    alone: list[float] = field(default_factory=list)
-    costs: list[float] = field(default_factory=list)
-    waits: list[float] = field(default_factory=list)
-    memory: tuple[int, int, int] = (0, 0, 0)  # octets of PSS before, during, after; of the last round
-
-
-def measure(attack: Attack, found: Found) -> None:
-    """One round of an attack, on servers of its own; short, since slow clients are let go after 10 s."""
-    port = free_port()
-    target = serve(port)
-    quiet_port = free_port()
-    other = serve(quiet_port)
+def measure(attack: Attack, seconds: float) -> str:
+    """Measure one attack; returns the row of the table."""
+    port, other_port = free_port(), free_port()
+    target, other = serve(port), serve(other_port)
+    beside, alone = Share(), Share()
+    costs: list[float] = []
+    ratios: list[float] = []
     try:
-        efficiency(target.pid, port)
-        efficiency(other.pid, quiet_port)
-        before = sum(pss(target.pid))
-        with Attacker(attack, port):
-            if attack.number:
-                settle(target.pid)
-            found.costs.append(share(target.pid, 1))
-            for _ in range(PAIRS):
-                found.beside.append(efficiency(target.pid, port))
-                found.alone.append(efficiency(other.pid, quiet_port))
-            found.waits.append(longest_wait(port))
-            during = sum(pss(target.pid))
+        with Client(CORE) as client:
+            for _ in range(10):
+                ask(client, target.pid, port)
+                ask(client, other.pid, other_port)
+            before = sum(pss(target.pid))
+            with Attacker(attack, port):
+                if attack.number:
+                    settle(target.pid)
+                ends = time.monotonic() + seconds
+                while time.monotonic() < ends:
+                    one = ask(client, target.pid, port)
+                    used, began = cpu_seconds(target.pid), time.monotonic()
+                    two = ask(client, other.pid, other_port)
+                    costs.append((cpu_seconds(target.pid) - used) / (time.monotonic() - began))
+                    ratios.append(one.rate / two.rate)
+                    beside.add(one)
+                    alone.add(two)
+                during = sum(pss(target.pid))
         time.sleep(0.5)
-        found.memory = (before, during, sum(pss(target.pid)))
+        memory = (before, during, sum(pss(target.pid)))
     finally:
         for process in (target, other):
             process.send_signal(signal.SIGTERM)
         for process in (target, other):
             process.wait(45)
-
-
-def run(attack: Attack, rounds: int) -> str:
-    """Measure one attack; returns the row of the table."""
-    found = Found()
-    for _ in range(rounds):
-        measure(attack, found)
-    kept = sum(found.beside) / sum(found.alone)
-    did = ", ".join(sorted(attack.did)) or "kept"
-    memory = " / ".join(f"{octets / 1e6:.1f}" for octets in found.memory)
-    told = f"{100 * kept:.0f} %" + (" (flood)" if attack.flood else "")
-    cost = f"{100 * sum(found.costs) / rounds:.1f} %"
-    wait = f"{max(found.waits):.0f} ms"
-    row = f"| {attack.name} | {attack.what} | {did} | {memory} | {cost} | {told} | {wait} |"
+    error = statistics.stdev(ratios) / len(ratios) ** 0.5
+    cells = (
+        attack.name,
+        attack.what,
+        attack.told(),
+        " / ".join(f"{octets / 1e6:.1f}" for octets in memory),
+        f"{100 * statistics.mean(costs):.1f} %",
+        f"{100 * beside.rate / alone.rate:.0f} ± {100 * error:.0f} %" + (" (flood)" if attack.flood else ""),
+        f"{1000 * beside.wait:.0f} / {1000 * alone.wait:.0f} ms",
+    )
+    row = f"| {' | '.join(cells)} |"
     print(row, flush=True)
     return row
 
@@ -436,7 +444,7 @@ def write(name: str, head: list[str], rows: list[str], order: Iterable[str]) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=24, help="of each attack")
     parser.add_argument("--only", nargs="+", default=[""])
     given = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -444,9 +452,9 @@ def main() -> None:
     os.sched_setaffinity(0, {CORE})
     if any(word in WATCH for word in given.only):
         write("slow", ["| a client that | is let go after | with |", "|---|---|---|"], watch(), SLOW)
-    rows = [run(attack, given.rounds) for attack in ATTACKS if any(word in attack.name for word in given.only)]
+    rows = [measure(attack, given.seconds) for attack in ATTACKS if any(word in attack.name for word in given.only)]
     head = [
-        "| attack | what | the server | PSS in MB before / during / after | its cost | kept | longest wait |",
+        "| attack | what | the server | PSS in MB before / during / after | its cost | kept | longest wait / other |",
         "|---|---|---|---|---|---|---|",
     ]
     write("attacks", head, rows, [attack.name for attack in ATTACKS])

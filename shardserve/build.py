@@ -47,6 +47,7 @@ COMPILED = (
     "shardserve.worker.registry",
     "shardserve.http.last_head",
     "shardserve.http.line_writer",
+    "shardserve.http.pace",
 )
 PURE = "SHARDSERVE_PURE"  # the variable: 1 = compile nothing (when installed), import nothing compiled (when run)
 REQUIRE = "SHARDSERVE_COMPILED"  # 1 = an installation fails where a module cannot be compiled

@@ -59,14 +59,14 @@ class ChunkedBody:
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
-        pieces = []
+        pieces: list[bytes] = []
         position = 0
         while True:
             if self._state == _DATA:
-                piece = data[position : position + self._left]
-                pieces.append(piece)
-                position += len(piece)
-                self._left -= len(piece)
+                taken = min(self._left, len(data) - position)
+                pieces.append(data[position : position + taken])
+                position += taken
+                self._left -= taken
                 if self._left:
                     break
                 if data.startswith(b"\r\n", position):

@@ -12,3 +12,6 @@ cdef class Connection(Wire):
 
     cpdef resume_writing(self)
     cpdef Py_ssize_t count_waiting(self) except? -1
+    cpdef expire(self)
+    cpdef expire_reading(self)
+    cpdef bint _waits_for_client(self) except? True

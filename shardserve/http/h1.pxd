@@ -19,3 +19,6 @@ cdef class H1Connection(H1Reading):
     cpdef returned(self)
     cpdef _resume(self)
     cpdef _end(self)
+    cpdef expire_reading(self)
+    @cython.locals(service=Service)
+    cpdef _check_pace(self)

@@ -1,8 +1,10 @@
 cimport cython
+from shardserve.http.chunked cimport ChunkedBody
 from shardserve.http.exchange cimport Exchange
 from shardserve.http.grammar cimport find_head_end
 from shardserve.http.h1_files cimport H1Files
 from shardserve.http.last_head cimport LastHead
+from shardserve.http.pace cimport BodyPace
 from shardserve.http.request cimport Limits, Request
 from shardserve.http.service cimport Service
 
@@ -17,13 +19,13 @@ cdef int _CR
 cdef class H1Reading(H1Files):
     cdef public object _allowance
     cdef public bint _blank
-    cdef public object _body
+    cdef public ChunkedBody _body
     cdef public bytes _buffer
     cdef public bint _eof
     cdef public LastHead _last_head
     cdef public object _left
     cdef public Limits _limits
-    cdef public object _pace
+    cdef public BodyPace _pace
     cdef public object _partial
     cdef public bint _pumping
     cdef public bytes _raw
@@ -39,6 +41,6 @@ cdef class H1Reading(H1Files):
     cpdef _await_head(self, bytes data)
     @cython.locals(service=Service, head=bytes, last=LastHead, request=Request, exchange=Exchange)
     cpdef bint _begin(self, bytes data, Py_ssize_t end) except? True
-    @cython.locals(exchange=Exchange)
+    @cython.locals(exchange=Exchange, pace=BodyPace, body=ChunkedBody)
     cpdef _read_body(self, bytes data)
     cpdef _throw_away(self, bytes data)

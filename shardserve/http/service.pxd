@@ -2,6 +2,7 @@ from shardserve.http.exchange cimport Gateway
 from shardserve.net.blackbox cimport BlackBox
 
 cdef class Service:
+    cdef list _due
     cdef public object _emptied
     cdef public object access
     cdef public object ask_for_work

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 
 REFUSALS_LOGGED = 10  # of those within a second: a line for each would be a way to fill a disk
+# Of connections, in one turn of the loop: to refuse one takes about 25 us, as long again to close it, and 2,000 clients
+# that have sent half a head would be refused while all others wait.
+EXPIRIES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Service:
     """One per worker. `gateway` opens the exchange of each request; `board` is this worker's line."""
 
     __slots__ = (
+        "_due",
         "_emptied",
         "access",
         "ask_for_work",
@@ -125,6 +129,7 @@ class Service:
         self.access = access
         self.requests = 0
         self.refused = self.shed = 0  # requests, since the last tick: by what they were, for want of a turn
+        self._due: list[Connection] = []  # at the last tick, and not expired yet
         self.sends = 0  # parts of responses that did not have to wait for their client (gateway/fair.py)
         self.most_connections = 0  # from which on no more are accepted; 0 = any number
         self.when_room: list[Callable[[], None]] = []  # called once when there is room for a connection again
@@ -140,18 +145,30 @@ class Service:
         self.now = time.monotonic()
         self.date = date_line(time.time())
         self.date_end = self.date + HEAD_END
-        for connection in [one for one in self.connections if one.deadline <= self.now]:
-            connection.expire()
+        if self.refused or self.shed:
+            self._report()
+        if not self._due:  # else those come first: a list made anew might put the same ones behind again
+            self._due = [one for one in self.connections if one.deadline <= self.now]
+            if self.timeouts.request:
+                self._due += [one for one in self.connections if one.answer_by <= self.now]
+            self._expire()
         if self.give_on is not None:
             for connection in list(self.connections):  # those that it could not take before
                 connection.drain()
-        if self.timeouts.request:
-            for connection in [one for one in self.connections if one.answer_by <= self.now]:
-                connection.expire_answer()
         self.overdue.look(self.now)
-        if self.refused or self.shed:
-            self._report()
         self.publish()
+
+    def _expire(self) -> None:
+        """Act on the deadlines of some connections, and of the others in turns to come, beside what else there is."""
+        some = self._due[-EXPIRIES:]
+        del self._due[-EXPIRIES:]
+        if self._due:
+            self.loop.call_soon(self._expire, context=self.context)
+        for connection in some:
+            if connection.deadline <= self.now:  # else it has become another one meanwhile
+                connection.expire()
+            if connection.answer_by <= self.now and self.timeouts.request:
+                connection.expire_answer()
 
     def _report(self) -> None:
         """Log what was not logged one by one: a flood must not fill the log."""

@@ -6,9 +6,9 @@ cdef bint COMPILED
 cdef dict _OCTETS
 
 cdef class BlackBox:
+    cdef public object _lock
     cdef public Py_ssize_t _beyond
     cdef public list _free
-    cdef public object _lock
     cdef public object _newest
     cdef unsigned char[::1] _octets
     cdef unsigned long long[::1] _words
@@ -16,5 +16,8 @@ cdef class BlackBox:
     cpdef int began(self, owner, str method, bytes path) except -1
     @cython.locals(octets="unsigned char[::1]", at=int, count=Py_ssize_t, index=Py_ssize_t)
     cdef _note(self, int slot, bytes method, bytes path, unsigned long long now)
+    cdef _began_beyond(self, owner, bytes method, bytes path)
+    cdef _add_beyond(self, owner, bytes method, bytes path, unsigned long long now)
+    cdef _take_beyond(self, owner)
     cpdef ended(self, owner, int slot)
     cpdef moved(self)

@@ -54,9 +54,12 @@ class BlackBox:
     def began(self, owner: object, method: str, path: bytes) -> int:
         """The execution of a request begins; returns its slot, for `ended`. `owner` is any object of its own."""
         try:
-            slot = self._free.pop()
-        except IndexError:
-            return self._began_beyond(owner, method, path)
+            slot = self._free.pop() if self._free else _LAST  # an exception costs more than all the rest
+        except IndexError:  # another thread has taken it
+            slot = _LAST
+        if slot == _LAST:
+            self._began_beyond(owner, _OCTETS.get(method) or method.encode(), path)
+            return slot
         self._note(slot, _OCTETS.get(method) or method.encode(), path, monotonic_ns())
         return slot
 
@@ -80,15 +83,20 @@ class BlackBox:
             octets[at + count] = 0
         self._words[slot * _SLOT_WORDS + _START] = now
 
-    def _began_beyond(self, owner: object, method: str, path: bytes) -> int:
-        words = self._words
-        with self._lock:
-            self._newest = owner
-            self._beyond += 1
-            words[_NEWEST] = now = monotonic_ns()
-            words[_BEYOND] = self._beyond
-            self._note(_LAST, method.encode(), path, now)
-        return _LAST
+    def _began_beyond(self, owner: object, method: bytes, path: bytes) -> None:
+        # Compiled, all of it is C, through which the interpreter's own lock is held: ours would take as long again.
+        if COMPILED:
+            self._add_beyond(owner, method, path, monotonic_ns())
+        else:
+            with self._lock:
+                self._add_beyond(owner, method, path, monotonic_ns())
+
+    def _add_beyond(self, owner: object, method: bytes, path: bytes, now: int) -> None:
+        self._newest = owner
+        self._beyond += 1
+        self._words[_NEWEST] = now
+        self._words[_BEYOND] = self._beyond
+        self._note(_LAST, method, path, now)
 
     def ended(self, owner: object, slot: int) -> None:
         """The execution has ended."""
@@ -96,12 +104,18 @@ class BlackBox:
             self._words[slot * _SLOT_WORDS + _START] = 0
             self._free.append(slot)
             return
-        with self._lock:
-            self._beyond -= 1
-            self._words[_BEYOND] = self._beyond
-            if self._newest is owner:
-                self._newest = None
-                self._words[_LAST * _SLOT_WORDS + _START] = 0
+        if COMPILED:
+            self._take_beyond(owner)
+        else:
+            with self._lock:
+                self._take_beyond(owner)
+
+    def _take_beyond(self, owner: object) -> None:
+        self._beyond -= 1
+        self._words[_BEYOND] = self._beyond
+        if self._newest is owner:
+            self._newest = None
+            self._words[_LAST * _SLOT_WORDS + _START] = 0
 
     def moved(self) -> None:
         """An execution gets on with its client, or waits for it: it is not stuck. May be called by any thread."""

@@ -48,11 +48,11 @@ def test_compiled_modules_run_where_there_are_some(value: dict[str, str]) -> Non
 
 def test_what_is_said_without_compiled_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(build.PURE, raising=False)
-    names = ("shardserve.http.lifetime", "shardserve.http.pace")
+    names = ("shardserve.http.lifetime", "shardserve.http.overdue")
     monkeypatch.setattr(build, "COMPILED", names)
     assert build.describe() == "pure Python: nothing was compiled when it was installed"
     monkeypatch.setattr(build, "COMPILED", (*names, "uvloop.loop"))
-    assert build.describe() == "partly compiled: not http.lifetime, http.pace"
+    assert build.describe() == "partly compiled: not http.lifetime, http.overdue"
     monkeypatch.setattr(build, "COMPILED", ("uvloop.loop",))
     assert build.describe() == "compiled"
 
