@@ -134,13 +134,10 @@ def test_a_hung_loop_that_runs_python_shows_its_tasks(serve: Serve, site: Site) 
     assert len(re.findall("task .* waits:", server.log)) == 49
     running = server.log.partition(" runs:\n")[2].partition("[ERROR]")[0]
     assert "in app\n    while True:\n" in running or "in app\n    pass\n" in running, running
-    waiting = server.log.partition(" waits:\n")[2].partition("[ERROR]")[0]
-    assert [part.split()[0] for part in waiting.split(", in ")[1:]][-4:] == [
-        "app",
-        "a_generator",
-        "wait_in_line",
-        "sleep",
-    ]
+    waiting = [part.partition("[ERROR]")[0] for part in server.log.split(" waits:\n")[1:]]
+    frames = [[part.split()[0] for part in one.split(", in ")[1:]][-4:] for one in waiting]
+    # All but the worker's own task, which may be among them, in any place.
+    assert frames.count(["app", "a_generator", "wait_in_line", "sleep"]) >= 48
     assert "Current thread" in server.log, "and faulthandler has shown the threads"
 
 
