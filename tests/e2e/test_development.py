@@ -32,14 +32,15 @@ def test_a_change_is_served_and_a_broken_one_keeps_the_last_good(serve: Serve, t
     assert server.get() == b"one"
 
     while "changed: " not in server.log:  # the watcher may still be starting
-        source.write_text(APP.format("two"))
+        # Of another length: within the second, Python would take what it has compiled of the first for current.
+        source.write_text(APP.format("second"))
         server.pause()
     server.wait_for(r"reload complete: generation \d")
-    assert server.get() == b"two"
+    assert server.get() == b"second"
 
     source.write_text("def app(:\n")
     server.wait_for("reload failed: .*SyntaxError")
-    assert server.get() == b"two"
+    assert server.get() == b"second"
 
     source.write_text(APP.format("three"))
     while server.get() != b"three":
