@@ -16,8 +16,6 @@ from shardserve.gateway.failure import answer_failure, log_failure
 from shardserve.gateway.file_wrapper import FileWrapper
 from shardserve.gateway.spool import Spool
 from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway, check_block
-from shardserve.http.head import LONGER
-from shardserve.logs import log, printable
 from shardserve.native import enter_context, leave_context, monotonic_ns, new_context
 
 if TYPE_CHECKING:
@@ -269,9 +267,7 @@ class InlineExchange(WsgiExchange):
         if self._whole:
             self._whole = False
             if self._next():
-                request = self.request
-                path = printable(request.path.decode("latin-1"))
-                log.error("%s %s: the response %s", request.method, path, LONGER)
+                self._outside(self.wire.overrun, self)
         if self._close is not None:
             close, self._close = self._close, None
             close()
@@ -320,10 +316,13 @@ class InlineExchange(WsgiExchange):
     def _is_whole(self, block: bytes) -> bool:
         """Whether a response is its first block and no more, by the length that the application has declared.
 
-        Most that frameworks make are: the end of the blocks and close() are one step then, and it leaves before.
+        Most that frameworks make are: the end of the blocks and close() are one step then, and it leaves before. (Where
+        nothing of a body is sent, too much of it is no fault.)
         """
         head = self._head
-        return not self._sent and self._part is None and head is not None and head.length == len(block)
+        if self._sent or self._part is not None or head is None:
+            return False
+        return head.length == len(block) and self.request.method != "HEAD"
 
     def _resume(self, _: object) -> None:
         """Take the next step of a response that had been left for others, or for its client."""

@@ -130,6 +130,13 @@ class Wire:
         """Send further octets of the body; with `more` false the response is complete."""
         raise NotImplementedError
 
+    def overrun(self, exchange: Exchange) -> None:
+        """Log that more than the declared length was to be sent, behind a complete response, and close as `write` does.
+
+        It may be asked for although the exchange is no longer the current one.
+        """
+        raise NotImplementedError
+
     def send_file(self, exchange: Exchange, part: FilePart, more: bool) -> None:
         """Send octets of a file as further octets of the body, and close the part; `paused` is set until it has left.
 

@@ -59,7 +59,7 @@ class H1Files(H1Writing):
         behind, self._behind = self._behind, []
         self.transport.set_write_buffer_limits()
         if fault is not None or (by_chunk and transfer.sent != most):
-            self._complain(f"was cut: {fault or 'its file has become shorter'}")
+            self._complain(self._request, f"was cut: {fault or 'its file has become shorter'}")
             self._end_with(ProtocolError(500, "the file could not be sent"))
         else:
             if by_chunk:

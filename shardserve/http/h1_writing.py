@@ -13,7 +13,7 @@ from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
 from shardserve.http.grammar import CRLF, HEAD_END
 from shardserve.http.h1_states import BY_CHUNKS, BY_CLOSE, BY_LENGTH, HEAD, NOTHING, READ, TO_COME
-from shardserve.http.head import LONGER, STATUS_LINES, UNDECLARED, CheckedHead, encode_fields, length_field, status_line
+from shardserve.http.head import STATUS_LINES, UNDECLARED, CheckedHead, encode_fields, length_field, status_line
 from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
 
@@ -34,6 +34,7 @@ _CLOSE_LINE = b"\r\nconnection: close"
 _KEEP_LINE = b"\r\nconnection: keep-alive"
 _CHUNKED_LINE = b"\r\ntransfer-encoding: chunked"
 _LAST_CHUNK = b"0\r\n\r\n"
+_LONGER = "is longer than its Content-Length; the rest was not sent"
 _PLAIN_TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
 
 
@@ -172,7 +173,7 @@ class H1Writing(Connection):
                 transport.write(_LAST_CHUNK)
         elif self._framing == BY_LENGTH:
             if len(body) > self._unsent:
-                self._complain(LONGER)
+                self._complain(self._request, _LONGER)
                 body = body[: self._unsent]
                 self._keep = False
                 if more:  # the application has more to say than it declared: nobody hears it
@@ -183,7 +184,7 @@ class H1Writing(Connection):
                 self._unsent -= len(body)
                 transport.write(body)
             if not more and self._unsent:
-                self._complain("is shorter than its Content-Length; the connection was closed")
+                self._complain(self._request, "is shorter than its Content-Length; the connection was closed")
                 self._keep = False
         elif self._framing == BY_CLOSE and body:
             self._sent += len(body)
@@ -191,8 +192,14 @@ class H1Writing(Connection):
         if not more:
             self._finish()
 
-    def _complain(self, what: str) -> None:
-        request = self._request
+    def overrun(self, exchange: Exchange) -> None:
+        """See Wire.overrun."""
+        self._complain(exchange.request, _LONGER)
+        self._keep = False
+        if self._exchange is None and self._state == HEAD:  # else the answer that is under way closes, or it is closed
+            self._end()
+
+    def _complain(self, request: Request | None, what: str) -> None:
         if request is not None:
             log.error("%s %s: the response %s", request.method, printable(request.path.decode("latin-1")), what)
 

@@ -40,7 +40,6 @@ _SPECIAL = {
 }
 _OF_CONNECTION = b"\r\nConnection, Keep-Alive or Transfer-Encoding: "
 UNDECLARED = -1  # a length that is not known
-LONGER = "is longer than its Content-Length; the rest was not sent"  # what the log says of a response
 _UNDECLARED = UNDECLARED  # of its own in C, compiled
 _DIGITS_MAX = 18
 _ZERO = ord("0")
