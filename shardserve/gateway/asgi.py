@@ -11,7 +11,7 @@ from shardserve.gateway.asgi_extensions import EXTENSIONS, AsgiExtensions
 from shardserve.gateway.failure import answer_failure, is_disconnect
 from shardserve.gateway.fair import keep_up
 from shardserve.gateway.target import decode_path, split_root
-from shardserve.http.exchange import CALLS_MAX, Gateway
+from shardserve.http.exchange import CALLS_MAX, HELD_MAX, Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
     OpenWebSocket = Callable[["AsgiGateway", Wire, Request], Exchange | None]
 
-HELD_MAX = 65536  # octets of a body that wait for receive() before the client is held
 # 2.3, although `send` raises once the client has gone (2.4): from 2.4 on Starlette leaves it to send() to notice that,
 # and a stream that waits for news would never be told (docs/decisions/0005-asgi-version.md).
 _VERSIONS = {"version": "3.0", "spec_version": "2.3"}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shardserve.gateway.asgi import HELD_MAX, AsgiExchange, AsgiGateway
+from shardserve.gateway.asgi import AsgiExchange, AsgiGateway
 from shardserve.gateway.turns import Turns, answer_overload
+from shardserve.http.exchange import HELD_MAX
 
 if TYPE_CHECKING:
     from shardserve.http.exchange import Exchange, Give, Wire

@@ -10,12 +10,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from shardserve.errors import ClientDisconnected
+from shardserve.http.exchange import HELD_MAX
 from shardserve.net.blackbox import SIGN_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HELD_MAX = 65536  # octets that nobody has read before the client is held
 _RESUMED_AT = HELD_MAX // 2  # octets that are left when it is read on
 _BUFFER = 65536  # octets that the application's end reads at once
 

@@ -55,7 +55,7 @@ class Turns(Generic[X]):
         self._taking = threading.Lock()  # held by whoever takes something out that is not known to be there
         self._timer: asyncio.TimerHandle | None = None
 
-    def __len__(self) -> int:
+    def count_waiting(self) -> int:
         """How many wait."""
         return len(self._waiting)
 

@@ -82,9 +82,7 @@ class PoolGateway(WsgiGateway):
         A thread goes on until nothing waits. So calls that only compute are all made by the first, which has the
         interpreter to itself, and no thread is woken to find it taken; where calls block, the loop gets its turn.
         """
-        if len(self.turns) <= 1:
-            self._roused = 0
-        if self._roused == 0:
+        if self.turns.count_waiting() <= 1:  # it alone, if a thread has not taken it yet
             self._roused = 1
             self.pool.wake()
         else:
@@ -97,7 +95,7 @@ class PoolGateway(WsgiGateway):
 
     def _rouse(self) -> None:
         self._rousing = False
-        if self._roused < self.pool.size and len(self.turns):
+        if self.turns.count_waiting():
             self._roused += 1
             self.pool.wake()
             self._rouse_later()

@@ -138,7 +138,7 @@ class Line:
 class AccessLog:
     """Records requests. What one turn of the loop brings leaves in one write (line_writer.py).
 
-    `timed`: the lines say how long requests took.
+    `timed`: `record` may want to know when the request began.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sink: Sink, format_: str) -> None:

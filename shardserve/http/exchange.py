@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Calls of an application for one connection that may go on at once. An application that works on after its responses
 # would otherwise be given more and more to do by a client that does not wait either. (gunicorn's number.)
 CALLS_MAX = 16
+HELD_MAX = 65536  # octets of a body that the application has not taken, beyond which the client is held (Wire.hold)
 
 
 class Exchange:

@@ -208,14 +208,18 @@ class Acceptor:
         except OSError:
             return False
         service = self._service
-        service.board[Word.ACCEPTED] += 1
-        if self._own:
-            service.count(taken=True)
+        self._count_given()
         if give(accepted.fileno(), b"", math.inf, False):
             accepted.close()
         else:
             service.loop.call_soon_threadsafe(self._open_counted, accepted)
         return True
+
+    def _count_given(self) -> None:
+        """Write down that a connection has been accepted that another worker serves."""
+        self._service.board[Word.ACCEPTED] += 1
+        if self._own:
+            self._service.count(taken=True)
 
     def _open_counted(self, accepted: socket.socket) -> None:
         self._opening.open(accepted, self._make_connection)
@@ -269,9 +273,7 @@ class Acceptor:
         if not self._handover.send(target, accepted.fileno()):
             return False
         accepted.close()
-        self._service.board[Word.ACCEPTED] += 1
-        if self._own:
-            self._service.count(taken=True)
+        self._count_given()
         return True
 
     def _wait_for_room(self) -> None:

@@ -41,7 +41,7 @@ def answers(transport: MemoryTransport) -> list[Answer]:
 
 def waiting(wire: Driver) -> int:
     assert isinstance(wire.gateway, LimitedAsgiGateway | PoolGateway)
-    return len(wire.gateway.turns._waiting)
+    return wire.gateway.turns.count_waiting()
 
 
 def finish(wire: Driver, puppet: Puppet, call: int) -> None:

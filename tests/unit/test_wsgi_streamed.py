@@ -14,8 +14,8 @@ from support.wire import NEXT, PATIENCE, Driver, request
 
 from shardserve.config.settings import Config
 from shardserve.errors import ConfigError
-from shardserve.gateway.streamed_body import HELD_MAX
 from shardserve.gateway.wsgi_streamed import StreamedExchange, StreamingGateway
+from shardserve.http.exchange import HELD_MAX
 from shardserve.http.request import Limits
 from shardserve.http.service import Timeouts
 
