@@ -7,7 +7,7 @@ sending (so that a reset does not eat the answer), `cut` when time is up.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from shardserve.http.exchange import Wire
 from shardserve.net.closing import end_stream
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from shardserve.http.exchange import Give
     from shardserve.http.service import Service
+    from shardserve.net.transport import SocketTransport
 
 NEVER = math.inf
 
@@ -63,9 +64,9 @@ class Connection(Wire):
 
     # Called by the loop
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: SocketTransport) -> None:
         """Take a new connection."""
-        self.transport = cast("asyncio.Transport", transport)
+        self.transport = transport
         self.client = _host_port(transport.get_extra_info("peername"))
         self.server = _host_port(transport.get_extra_info("sockname")) or _path(transport.get_extra_info("sockname"))
         if self.client is None and isinstance(transport.get_extra_info("sockname"), tuple):
@@ -108,8 +109,7 @@ class Connection(Wire):
         """See Wire.release."""
         if not self._reading and not self.transport.is_closing():
             self._reading = True
-            # asyncio reads on in the context of this call, which may be an application's.
-            self.service.context.copy().run(self.transport.resume_reading)
+            self.transport.resume_reading()
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once it is closed."""

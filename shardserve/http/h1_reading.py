@@ -22,12 +22,11 @@ from shardserve.http.partial_head import PartialHead, earliest_fault
 from shardserve.http.request import read_request
 
 if TYPE_CHECKING:
-    import asyncio
-
     from shardserve.http.exchange import Exchange
     from shardserve.http.lifetime import Remaining
     from shardserve.http.request import Request
     from shardserve.http.service import Service
+    from shardserve.net.transport import SocketTransport
 
 _TURNS = 16  # requests of one pipeline are answered in a row before other connections get their turn
 _BUFFER_MAX = 65536  # octets of requests to come that are held while one is being answered
@@ -88,7 +87,7 @@ class H1Reading(H1Files):
 
     # Called by the loop
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: SocketTransport) -> None:
         """See Connection.connection_made."""
         H1Files.connection_made(self, transport)
         self._limits = self.service.limits_of(self.client)

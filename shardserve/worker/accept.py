@@ -7,19 +7,19 @@ own (docs/decisions/0002-accept.md).
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import math
-from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from shardserve.logs import log
 from shardserve.net.board import Word
 from shardserve.net.closing import blank, open_door, shut_door
+from shardserve.net.transport import SocketTransport, make_poller
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Iterator
 
     from shardserve.http.connection import Connection
     from shardserve.http.exchange import Give
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from shardserve.worker.handover import Handover
 
     Make = Callable[[Service], Connection]
-    Opened = Coroutine[asyncio.Future[object], None, object]
 
 _BATCH = 16  # connections taken in one turn of the loop from a listener of our own
 _SHARED_BATCH = 1  # from a shared one: siblings that wake with us get theirs
@@ -44,56 +43,14 @@ class Opening:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._waiting: dict[asyncio.Future[object], tuple[Opened, socket.socket]] = {}
+        self.poller = make_poller(service.loop, service.context)
 
     def open(self, accepted: socket.socket, make_connection: Make, *, taken: bool = False) -> None:
-        """Begin to serve a socket; `make_connection` makes its protocol. For `taken`, see Service.count.
-
-        The loop's coroutine is driven from here: a task of its own for the one thing that it waits for costs more than
-        the rest of it.
-        """
+        """Serve a socket; `make_connection` makes its protocol. For `taken`, see Service.count."""
         accepted.setblocking(False)
         service = self._service
-        service.opening += 1
-        service.count(taken=taken)  # at once: others steer by it
-        opened = cast(
-            "Opened",
-            service.loop.connect_accepted_socket(
-                cast("Callable[[], asyncio.BaseProtocol]", partial(make_connection, service)), accepted
-            ),
-        )
-        try:
-            waiter = opened.send(None)
-        except StopIteration:
-            return
-        except Exception as error:  # whatever the loop finds wrong with the socket
-            self._lost(error)
-            return
-        self._waiting[waiter] = opened, accepted
-        waiter.add_done_callback(self._go_on)
-
-    async def done(self) -> None:
-        """Wait until every socket that was accepted is known to the service."""
-        if self._waiting:
-            await asyncio.wait(self._waiting)
-
-    def descriptors(self) -> Iterator[int]:
-        """Of what has been accepted and is not known to the service yet."""
-        yield from (sock.fileno() for _, sock in self._waiting.values())
-
-    def _go_on(self, waiter: asyncio.Future[object]) -> None:
-        opened, _ = self._waiting.pop(waiter)
-        try:
-            opened.send(None)
-        except StopIteration:
-            pass  # the connection is open
-        except Exception as error:  # reset by its client, say
-            self._lost(error)
-
-    def _lost(self, error: Exception) -> None:
-        log.debug("a connection was lost while it was taken up: %s", error)
-        self._service.opening -= 1
-        self._service.count()
+        SocketTransport(self.poller, accepted, make_connection(service))
+        service.count(taken=taken)
 
 
 class Acceptor:

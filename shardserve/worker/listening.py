@@ -160,13 +160,11 @@ class Listening:
                 self.handover.close()  # the replacement reads it
             else:
                 self.handover.empty()
-        await self._opening.done()
 
     async def take_late(self) -> bool:
         """Whether something was still in the inbox, for which there was no descriptor before; takes it."""
         if self.handover is not None:
             self.handover.empty()
-        await self._opening.done()
         return bool(self._service.connections)
 
     def let_go(self, null: int) -> None:
@@ -180,7 +178,7 @@ class Listening:
     def descriptors(self) -> Iterator[int]:
         """What a process that is forked from this one must not keep: listeners, inboxes, clients."""
         yield from (acceptor.fileno() for acceptor in self._acceptors())
-        yield from self._opening.descriptors()
+        yield from self._opening.poller.descriptors()
         yield from (connection.fileno() for connection in self._service.connections)
         if self.handover is not None:
             yield from self.handover.descriptors()

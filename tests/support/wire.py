@@ -74,10 +74,10 @@ class Clock:
 
 
 class MemoryTransport(asyncio.Transport):
-    """The server's end of a connection. Like asyncio's own where it matters:
+    """The server's end of a connection. Like the real one (net/transport.py), but for what is stricter:
 
-    reading goes on in the context that was current when it was (re)started; writing after `write_eof` is an error;
-    octets of the wrong type are an error; `close` waits until the client has taken what was written.
+    reading is always in the context that was current when it was made; writing after `write_eof` is an error; octets of
+    the wrong type are an error; `close` waits until the client has taken what was written.
     """
 
     HIGH_WATER = 65536
@@ -197,7 +197,6 @@ class MemoryTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         if not self.reading and not self._closing:
             self.reading = True
-            self._context = contextvars.copy_context()
             self._loop.call_soon(self._deliver, context=self._context)
 
     def is_closing(self) -> bool:
@@ -422,7 +421,6 @@ class Driver:
         """Open a connection (the first is there from the start); what the driver does is done on the newest."""
         self.connection = H1Connection(self.service)
         self.transport = MemoryTransport(self.loop, self.connection, self._peer, self._server)
-        self.service.opening += 1  # as whoever accepts it does
         self._call(self.connection.connection_made, self.transport)
         self.settle()
         return self.transport

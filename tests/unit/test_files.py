@@ -25,6 +25,7 @@ from shardserve.http.h1 import H1Connection
 from shardserve.http.parsers import make_parser
 from shardserve.http.service import Service, Timeouts
 from shardserve.net.board import Board
+from shardserve.net.transport import SocketTransport, make_poller
 from shardserve.worker.loop import make_spawn
 
 if TYPE_CHECKING:
@@ -350,8 +351,7 @@ class Served:
             ours, _ = listener.accept()
         ours.setblocking(False)
         theirs.settimeout(PATIENCE)
-        service.opening += 1  # as whoever accepts it does
-        await loop.connect_accepted_socket(lambda: H1Connection(service), ours)
+        SocketTransport(make_poller(loop, service.context), ours, H1Connection(service))
         talking = loop.run_in_executor(None, _talk, client, theirs)
         while not talking.done():
             service.tick()

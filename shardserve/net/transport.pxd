@@ -1,0 +1,53 @@
+cimport cython
+from shardserve.native cimport poll_ready, receive, transmit
+
+cdef int READ, WRITE, _BROKEN, _DESCRIPTOR
+cdef Py_ssize_t _HIGH, _JOIN_MAX
+
+cdef class Poller:
+    cdef public object loop
+    cdef public object context
+    cdef list _written
+    cdef bint _in_turn
+
+    cpdef watch(self, SocketTransport transport, int before, int events)
+    cpdef wrote(self, SocketTransport transport)
+    @cython.locals(transport=SocketTransport)
+    cpdef send_written(self)
+
+cdef class EpollPoller(Poller):
+    cdef list _watched
+    cdef object _epoll
+    cdef int _descriptor
+
+    @cython.locals(watched=list, event=long, transport=SocketTransport)
+    cpdef _look(self)
+
+cdef class SocketTransport:
+    cdef Poller _poller
+    cdef object _socket
+    cdef public int descriptor
+    cdef object _protocol
+    cdef object _received
+    cdef object _first
+    cdef list _behind
+    cdef Py_ssize_t _size, _high, _low
+    cdef int _events
+    cdef bint _reading, _over, _ended, _kept, _full, _paused, _closing, _lost
+
+    cpdef ready(self, int event)
+    @cython.locals(data=bytes)
+    cpdef _receive(self)
+    @cython.locals(events=int, before=int)
+    cpdef _watch(self)
+    cpdef write(self, data)
+    cpdef _pile_up(self)
+    @cython.locals(sent=Py_ssize_t)
+    cpdef send(self)
+    cpdef Py_ssize_t _send_pieces(self) except -1
+    cpdef _keep_from(self, Py_ssize_t sent)
+    cpdef _go_on(self)
+    cpdef Py_ssize_t get_write_buffer_size(self) except -1
+    cpdef bint is_closing(self) except? True
+    cpdef close(self)
+    cpdef _lose(self, error)

@@ -1,0 +1,389 @@
+"""A worker's connections as their sockets are: all behind one epoll(7) descriptor, read and written by ourselves.
+
+The loop waits for that one descriptor and calls once a turn, however many connections are ready. What is written during
+a turn leaves together at its end. To a connection it looks like a transport of asyncio's
+(docs/decisions/0018-transport.md).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from shardserve.native import poll_ready, receive, transmit
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+    from contextvars import Context
+
+READ, WRITE = 1, 4  # EPOLLIN, EPOLLOUT of epoll_ctl(2)
+_BROKEN = 24  # EPOLLERR, EPOLLHUP: told whether asked for or not
+_DESCRIPTOR = 5  # the bit of an event (see poll_ready) from which on it is the descriptor
+_HIGH = 65536  # octets that wait for a client, from which on its connection is told to pause
+_JOIN_MAX = 65536  # octets that are copied to leave by one call; more do not wait for the turn's end
+_PIECES = 64  # at most, by one call
+
+
+class Poller:
+    """Tells transports when their sockets are ready, by the loop, and has what they were given sent. One per worker."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
+        """`context` is what connections are called in."""
+        self.loop = loop
+        self.context = context
+        self._written: list[SocketTransport] = []
+        self._in_turn = False  # whoever calls the transports now has sent what they write
+
+    def watch(self, transport: SocketTransport, before: int, events: int) -> None:
+        """Tell a transport of these events of its socket, and no longer of those `before`. Raises OSError."""
+        loop, descriptor = self.loop, transport.descriptor
+        ways = ((READ, loop.add_reader, loop.remove_reader), (WRITE, loop.add_writer, loop.remove_writer))
+        for event, add, remove in ways:
+            if events & event > before & event:
+                self.context.copy().run(add, descriptor, transport.ready, event)
+            elif events & event < before & event:
+                remove(descriptor)
+
+    def wrote(self, transport: SocketTransport) -> None:
+        """A transport has something to send at the end of the turn."""
+        if not self._in_turn and not self._written:
+            self.loop.call_soon(self.send_written, context=self.context)
+        self._written.append(transport)
+
+    def send_written(self) -> None:
+        """Have what has been written since the last time sent."""
+        written, self._written = self._written, []
+        for transport in written:
+            transport.send()
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Of its own."""
+        return ()
+
+    def close(self) -> None:
+        """No connection is left."""
+
+
+class EpollPoller(Poller):
+    """By an epoll descriptor of its own, which the loop waits for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
+        """See Poller. Raises OSError where no descriptor is free."""
+        Poller.__init__(self, loop, context)
+        self._watched: list[SocketTransport | None] = []  # by descriptor
+        self._epoll = select.epoll()
+        self._descriptor = self._epoll.fileno()
+        context.copy().run(loop.add_reader, self._descriptor, self._look)
+
+    def watch(self, transport: SocketTransport, before: int, events: int) -> None:
+        """See Poller.watch."""
+        descriptor = transport.descriptor
+        watched = self._watched
+        if not before:
+            if descriptor >= len(watched):
+                watched.extend([None] * (descriptor + 1 - len(watched)))
+            self._epoll.register(descriptor, events)
+            watched[descriptor] = transport
+        elif events:
+            self._epoll.modify(descriptor, events)
+        else:
+            # Closing would not do: it is the socket that is watched, and another process may hold a copy.
+            watched[descriptor] = None
+            with suppress(OSError):
+                self._epoll.unregister(descriptor)
+
+    def _look(self) -> None:
+        """See to every connection that is ready, then send what they have written."""
+        watched = self._watched
+        self._in_turn = True
+        try:
+            for event in poll_ready(self._epoll):
+                transport = watched[event >> _DESCRIPTOR]
+                if transport is not None:  # else it has been closed in this turn
+                    transport.ready(event)
+        finally:
+            self._in_turn = False
+            self.send_written()
+
+    def descriptors(self) -> tuple[int, ...]:
+        """See Poller.descriptors."""
+        return (self._descriptor,)
+
+    def close(self) -> None:
+        """See Poller.close."""
+        self.loop.remove_reader(self._descriptor)
+        self._epoll.close()
+
+
+def make_poller(loop: asyncio.AbstractEventLoop, context: Context) -> Poller:
+    """The best that this system has. Raises OSError where no descriptor is free."""
+    return EpollPoller(loop, context) if hasattr(select, "epoll") else Poller(loop, context)
+
+
+class SocketTransport:
+    """One connection's. Its methods are those of asyncio.Transport that connections use."""
+
+    __slots__ = (
+        "_behind",
+        "_closing",
+        "_ended",
+        "_events",
+        "_first",
+        "_full",
+        "_high",
+        "_kept",
+        "_lost",
+        "_low",
+        "_over",
+        "_paused",
+        "_poller",
+        "_protocol",
+        "_reading",
+        "_received",
+        "_size",
+        "_socket",
+        "descriptor",
+    )
+
+    def __init__(self, poller: Poller, sock: socket.socket, protocol: Any) -> None:
+        """Serve a connected stream socket, which does not block; `protocol` has the methods of asyncio.Protocol."""
+        self._poller = poller
+        self._socket = sock
+        self.descriptor = sock.fileno()
+        self._protocol = protocol
+        self._received = protocol.data_received  # looked up once
+        # What waits to be sent: its first piece, those behind it, and how many octets they are.
+        self._first: bytes | memoryview | None = None
+        self._behind: list[bytes | memoryview] = []
+        self._size = 0
+        self._high, self._low = _HIGH, _HIGH // 4
+        self._events = 0  # that the poller tells of
+        self._reading = True
+        self._over = False  # the client's side of the stream
+        self._ended = False  # ours, behind what waits
+        self._kept = False  # what waits, until the end of the turn
+        self._full = False  # the socket: it takes no more for now
+        self._paused = False  # whoever writes
+        self._closing = False
+        self._lost = False
+        protocol.connection_made(self)
+        self._watch()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """The "socket", its "peername" or its "sockname" (None if it has been reset), or the default."""
+        if name == "socket":
+            return self._socket
+        if name not in ("peername", "sockname"):
+            return default
+        try:
+            return self._socket.getpeername() if name == "peername" else self._socket.getsockname()
+        except OSError:
+            return None
+
+    # Reading
+
+    def ready(self, event: int) -> None:
+        """The socket is ready, as the event says."""
+        if self._reading and event & (READ | _BROKEN):
+            self._receive()
+        if self._full and event & (WRITE | _BROKEN):
+            self.send()
+
+    def _receive(self) -> None:
+        data = None
+        try:
+            data = receive(self.descriptor)
+            if data:
+                self._received(data)
+            elif data is not None:
+                self._end_reading()
+        except Exception as error:
+            if data is None and isinstance(error, OSError):
+                self._lose(error)
+            else:
+                self._report(error)
+
+    def _end_reading(self) -> None:
+        self._reading = False
+        self._over = True
+        self._watch()
+        if not self._protocol.eof_received():
+            self.close()
+
+    def pause_reading(self) -> None:
+        """Read nothing until told to go on."""
+        self._reading = False
+        self._watch()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._reading = not self._over and not self._closing
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have the poller tell what is to be known now."""
+        events = (READ if self._reading else 0) | (WRITE if self._full else 0)
+        before = self._events
+        if events != before:
+            self._events = events
+            try:
+                self._poller.watch(self, before, events)
+            except OSError as error:  # the system watches no more (epoll_ctl(2): ENOSPC, ENOMEM)
+                self._events = 0
+                self._lose(error)
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """Send octets, at the end of the turn or when the client takes them."""
+        if self._closing or self._ended or not data:
+            return
+        if self._first is None:
+            self._first = data
+        else:
+            self._behind.append(data)
+        self._size += len(data)
+        if not self._kept and not self._full:
+            self._kept = True
+            self._poller.wrote(self)
+        if self._size > self._high or self._size > _JOIN_MAX:
+            self._pile_up()
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        """Send octets that lie in pieces."""
+        for piece in pieces:
+            self.write(piece)
+
+    def _pile_up(self) -> None:
+        """Much is waiting: send it at once; if it still waits then, no more of it is wanted."""
+        if not self._full and self._size > _JOIN_MAX:
+            self.send()
+        if self._size > self._high and not self._paused:
+            self._paused = True
+            self._protocol.pause_writing()
+
+    def send(self) -> None:
+        """Send what waits, as far as the client takes it."""
+        self._kept = False
+        if self._first is None:
+            return
+        try:
+            sent = self._send_pieces() if self._behind else transmit(self.descriptor, self._first)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._lose(error)
+            return
+        self._size -= sent
+        if self._size:
+            self._keep_from(sent)
+        else:
+            self._first = None
+            if self._behind:
+                self._behind.clear()
+        if self._size or self._full or self._paused or self._ended or self._closing:
+            self._go_on()
+
+    def _send_pieces(self) -> int:
+        assert self._first is not None  # there are some behind it
+        pieces = [self._first, *self._behind[: _PIECES - 1]]
+        if self._size > _JOIN_MAX:
+            return os.writev(self.descriptor, pieces)
+        self._first = b"".join((self._first, *self._behind))
+        self._behind.clear()
+        return transmit(self.descriptor, self._first)
+
+    def _keep_from(self, sent: int) -> None:
+        """Forget the first octets of what waits; some are left."""
+        assert self._first is not None
+        pieces = [self._first, *self._behind]
+        whole = 0
+        while sent >= len(pieces[whole]):
+            sent -= len(pieces[whole])
+            whole += 1
+        self._first = memoryview(pieces[whole])[sent:] if sent else pieces[whole]
+        self._behind = pieces[whole + 1 :]
+
+    def _go_on(self) -> None:
+        """Something has been sent: what follows of it?"""
+        self._full = self._size > 0
+        self._watch()
+        if self._paused and self._size <= self._low:
+            self._paused = False
+            self._protocol.resume_writing()
+        if not self._size and self._ended:
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                self._lose(error)
+        if not self._size and self._closing:
+            self._lose(None)
+
+    def get_write_buffer_size(self) -> int:
+        """Octets that have not left yet."""
+        return self._size
+
+    def set_write_buffer_limits(self, high: int = _HIGH) -> None:
+        """Pause whoever writes from `high` octets on that wait, until a quarter of them is left."""
+        self._high, self._low = high, high // 4
+        if self._size > high:
+            self._pile_up()
+
+    # The end
+
+    def can_write_eof(self) -> bool:
+        """Yes."""
+        return True
+
+    def write_eof(self) -> None:
+        """End our side of the stream, behind what waits. Raises OSError."""
+        if not self._ended and not self._closing:
+            self._ended = True
+            if not self._size:
+                self._socket.shutdown(socket.SHUT_WR)
+
+    def is_closing(self) -> bool:
+        """Whether it has been closed, or will be when what waits has been sent."""
+        return self._closing
+
+    def close(self) -> None:
+        """Send what waits, then close."""
+        if not self._closing:
+            self._closing = True
+            self._reading = False
+            if self._size:
+                self._watch()
+            else:
+                self._lose(None)
+
+    def abort(self) -> None:
+        """Close now."""
+        self._lose(None)
+
+    def _report(self, error: Exception) -> None:
+        """What should not be: the protocol has failed."""
+        what = {"message": "a connection has failed", "exception": error, "protocol": self._protocol}
+        self._poller.loop.call_exception_handler(what)
+        self._lose(error)
+
+    def _lose(self, error: Exception | None) -> None:
+        """Nothing is read or sent any more; the protocol is told when it can be: it may be calling."""
+        if not self._lost:
+            self._lost = self._closing = True
+            self._reading = self._full = False
+            self._first = None
+            self._behind.clear()
+            self._size = 0
+            self._watch()
+            self._poller.loop.call_soon(self._close, error, context=self._poller.context)
+
+    def _close(self, error: Exception | None) -> None:
+        try:
+            self._protocol.connection_lost(error)
+        finally:
+            self._protocol = self._received = None  # which refer to us
+            self._socket.close()

@@ -1,0 +1,444 @@
+"""The transport of connections over real sockets: on every loop, by epoll and by the loop's own watching."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import os
+import select
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shardserve.net.transport import EpollPoller, Poller, SocketTransport, make_poller
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+PATIENCE = 10.0
+LARGE = 3_000_000  # octets: more than sockets hold
+POLLERS = [Poller] + ([EpollPoller] if hasattr(select, "epoll") else [])
+
+
+class Echo:
+    """A protocol that notes what it is told; `answer` is called with what arrives."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.answer: Callable[[bytes], object] = lambda _: None
+        self.keeps = False  # at the end of the client's stream
+        self.changed = asyncio.Event()
+
+    def _note(self, what: Any) -> None:
+        self.told.append(what)
+        self.changed.set()
+
+    def connection_made(self, transport: SocketTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._note(data)
+        self.answer(data)
+
+    def eof_received(self) -> bool:
+        self._note("eof")
+        return self.keeps
+
+    def pause_writing(self) -> None:
+        self._note("pause")
+
+    def resume_writing(self) -> None:
+        self._note("resume")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._note(("lost", error))
+
+    def is_lost(self) -> bool:
+        return any(isinstance(one, tuple) for one in self.told)
+
+    async def wait_for(self, arrived: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not arrived():
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def wait_lost(self) -> None:
+        await self.wait_for(self.is_lost)
+
+
+class Bench:
+    """Connections on one poller."""
+
+    def __init__(self, kind: type[Poller]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.poller = kind(self.loop, contextvars.copy_context())
+        self._pairs: list[tuple[Echo, socket.socket]] = []
+
+    def connect(self, before_accept: Callable[[], object] = lambda: None) -> tuple[Echo, socket.socket]:
+        """A connection and its client, which does not block; between them is room for little."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                listener.setsockopt(socket.SOL_SOCKET, option, 65536)
+            theirs = socket.socket()
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            theirs.connect(listener.getsockname())
+            before_accept()
+            ours, _ = listener.accept()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        protocol = Echo()
+        self._pairs.append((protocol, theirs))
+        SocketTransport(self.poller, ours, protocol)
+        return protocol, theirs
+
+    async def read(self, theirs: socket.socket, most: int = 1 << 30) -> bytes:
+        """What the client gets: `most` octets, or all to the end of the stream."""
+        got = bytearray()
+        async with asyncio.timeout(PATIENCE):
+            while len(got) < most and (some := await self.loop.sock_recv(theirs, min(65536, most - len(got)))):
+                got += some
+        return bytes(got)
+
+    async def send(self, theirs: socket.socket, data: bytes) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self.loop.sock_sendall(theirs, data)
+
+    async def close(self) -> None:
+        for echo, theirs in self._pairs:
+            echo.transport.abort()
+            await echo.wait_lost()
+            theirs.close()
+        await asyncio.sleep(0)
+        self.poller.close()
+
+
+def _descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[Bench], Awaitable[None]]], None]]:
+    """Runs a test on a loop, once with each poller; no descriptor is left then."""
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    if request.param == "uvloop":
+        factory = pytest.importorskip("uvloop", reason="needs uvloop (pip install uvloop)").new_event_loop
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(asyncio.sleep(0))  # the first of all leaves descriptors open
+
+    def run_with_each(test: Callable[[Bench], Awaitable[None]]) -> None:
+        for kind in POLLERS:
+
+            async def main(kind: type[Poller] = kind) -> None:
+                bench = Bench(kind)
+                try:
+                    await test(bench)
+                finally:
+                    await bench.close()
+
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(main())
+
+    before = _descriptors()
+    yield run_with_each
+    assert _descriptors() <= before
+
+
+Run = Any
+
+
+def test_the_best_poller_is_taken() -> None:
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        poller = make_poller(loop, contextvars.copy_context())
+        assert type(poller) is POLLERS[-1]
+        poller.close()
+
+
+def test_what_is_sent_comes_back_in_order(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        echo.answer = echo.transport.write
+        for piece in (b"one", b"two" * 1000, b"3"):
+            await bench.send(theirs, piece)
+            assert await bench.read(theirs, len(piece)) == piece
+        theirs.shutdown(socket.SHUT_WR)
+        await echo.wait_lost()
+        assert echo.told[-2:] == ["eof", ("lost", None)]
+        assert await bench.read(theirs) == b""
+
+    run(test)
+
+
+def test_pieces_of_one_turn_leave_together_and_in_order(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        echo.transport.write(b"a")
+        echo.transport.writelines([b"b", b"", b"c"])
+        assert echo.transport.get_write_buffer_size() == 3
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert echo.transport.get_write_buffer_size() == 0
+        assert theirs.recv(10) == b"abc"
+
+    run(test)
+
+
+def test_a_client_that_does_not_read_pauses_the_writer(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        pieces = [bytes([number]) * 50_000 for number in range(LARGE // 50_000)]
+        for piece in pieces:
+            echo.transport.write(piece)
+        assert echo.told == ["pause"]
+        assert 0 < echo.transport.get_write_buffer_size() <= LARGE
+        echo.transport.close()
+        assert echo.transport.is_closing()
+        assert await bench.read(theirs) == b"".join(pieces)
+        await echo.wait_lost()
+        assert echo.told == ["pause", "resume", ("lost", None)]
+
+    run(test)
+
+
+def test_large_pieces_behind_a_small_one_arrive_whole(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        pieces = [b"head", os.urandom(70_000), b"x", os.urandom(LARGE), b"end"]
+        echo.transport.writelines(pieces)
+        echo.transport.close()
+        assert await bench.read(theirs) == b"".join(pieces)
+
+    run(test)
+
+
+def test_many_small_pieces_that_wait_arrive_whole(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        expected = bytearray(os.urandom(LARGE))
+        echo.transport.write(bytes(expected))
+        for number in range(1000):
+            piece = b"%d," % number
+            echo.transport.write(piece)
+            expected += piece
+        echo.transport.close()
+        assert await bench.read(theirs) == expected
+
+    run(test)
+
+
+def test_with_a_limit_of_nothing_it_tells_when_all_has_left(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        echo.transport.write(b"x")
+        echo.transport.set_write_buffer_limits(0)
+        assert echo.told == ["pause"]
+        await echo.wait_for(lambda: "resume" in echo.told)
+        assert echo.transport.get_write_buffer_size() == 0
+        echo.transport.set_write_buffer_limits()
+        echo.transport.write(b"y")
+        assert await bench.read(theirs, 2) == b"xy"
+        assert echo.told == ["pause", "resume"]
+
+    run(test)
+
+
+def test_nothing_is_read_while_it_is_paused(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        echo.transport.pause_reading()
+        await bench.send(theirs, b"later")
+        other, client = bench.connect()  # its octets come after those, and are read before
+        await bench.send(client, b"now")
+        await other.wait_for(lambda: bool(other.told))
+        assert not echo.told
+        echo.transport.resume_reading()
+        await echo.wait_for(lambda: bool(echo.told))
+        assert echo.told == [b"later"]
+
+    run(test)
+
+
+def test_it_goes_on_writing_to_a_client_that_has_ended_its_side(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        echo.keeps = True
+        theirs.shutdown(socket.SHUT_WR)
+        await echo.wait_for(lambda: echo.told == ["eof"])
+        echo.transport.resume_reading()  # there is nothing more: it is not told again
+        echo.transport.write(b"answer")
+        assert await bench.read(theirs, 6) == b"answer"
+        assert echo.told == ["eof"]
+        echo.transport.close()
+        assert await bench.read(theirs) == b""
+        await echo.wait_lost()
+
+    run(test)
+
+
+def test_our_side_ends_behind_what_waits_and_the_other_is_still_read(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        body = os.urandom(LARGE)
+        echo.transport.write(body)
+        echo.transport.write_eof()
+        echo.transport.write(b"too late")
+        assert await bench.read(theirs) == body
+        await bench.send(theirs, b"still here")
+        await echo.wait_for(lambda: b"still here" in echo.told)
+        echo.transport.abort()
+        await echo.wait_lost()
+
+    run(test)
+
+
+def test_a_reset_is_a_loss_with_its_reason(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        await echo.wait_lost()
+        assert isinstance(echo.told[-1][1], ConnectionResetError)
+        echo.transport.write(b"nobody hears this")
+        echo.transport.close()
+        echo.transport.abort()
+        await asyncio.sleep(0)
+        assert len(echo.told) == 1
+
+    run(test)
+
+
+def test_a_reset_under_what_waits_is_a_loss(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        echo.transport.pause_reading()
+        echo.transport.write(bytes(LARGE))
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        await echo.wait_lost()
+        assert isinstance(echo.told[-1][1], ConnectionError)
+        assert echo.transport.get_write_buffer_size() == 0
+
+    run(test)
+
+
+def test_abort_drops_what_waits_and_closes_the_socket(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        echo.transport.write(b"dropped")
+        echo.transport.abort()
+        assert not echo.is_lost()  # whoever aborts is not called back at once
+        await echo.wait_lost()
+        assert echo.told == [("lost", None)]
+        assert await bench.read(theirs) == b""
+        assert echo.transport.get_extra_info("socket").fileno() == -1
+
+    run(test)
+
+
+def test_a_protocol_that_fails_loses_its_connection_and_no_other(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        faults: list[dict[str, Any]] = []
+        bench.loop.set_exception_handler(lambda _, context: faults.append(context))
+        echo, theirs = bench.connect()
+        other, client = bench.connect()
+
+        def fail(_: bytes) -> None:
+            raise BrokenPipeError("not the socket's")
+
+        echo.answer = fail
+        other.answer = other.transport.write
+        await bench.send(theirs, b"x")
+        await bench.send(client, b"y")
+        assert await bench.read(client, 1) == b"y"
+        await echo.wait_lost()
+        assert [type(fault["exception"]) for fault in faults] == [BrokenPipeError]
+
+    run(test)
+
+
+def test_one_that_is_closed_by_another_in_the_same_turn_is_not_called(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        pairs = [bench.connect() for _ in range(2)]
+        for number, (echo, _) in enumerate(pairs):
+            echo.answer = lambda _, other=pairs[1 - number][0]: other.transport.abort()
+        for _, theirs in pairs:
+            theirs.send(b"x")
+        async with asyncio.timeout(PATIENCE):
+            while not any(echo.is_lost() for echo, _ in pairs):
+                await asyncio.sleep(0)
+        told = sorted(len([one for one in echo.told if one == b"x"]) for echo, _ in pairs)
+        assert told == [0, 1]
+
+    run(test)
+
+
+def test_more_than_one_look_can_tell_are_served_all(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        pairs = [bench.connect() for _ in range(150)]
+        for echo, theirs in pairs:
+            echo.answer = echo.transport.write
+            theirs.send(b"%d" % theirs.fileno())
+        for _, theirs in pairs:
+            expected = b"%d" % theirs.fileno()
+            assert await bench.read(theirs, len(expected)) == expected
+
+    run(test)
+
+
+def test_a_copy_of_the_socket_elsewhere_tells_nothing_once_it_is_closed(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        with contextlib.ExitStack() as copies:
+            copy = socket.socket(fileno=os.dup(echo.transport.descriptor))
+            copies.enter_context(copy)
+            number = echo.transport.descriptor
+            echo.transport.abort()
+            await echo.wait_lost()
+            await asyncio.sleep(0)
+            null = os.open(os.devnull, os.O_RDONLY)
+            assert null == number
+            other, client = bench.connect(before_accept=lambda: os.close(null))
+            assert other.transport.descriptor == number  # it is given again
+            theirs.send(b"for the copy")
+            client.send(b"for us")
+            await other.wait_for(lambda: bool(other.told))
+            assert other.told == [b"for us"]
+            assert copy.recv(100) == b"for the copy"
+
+    run(test)
+
+
+def test_what_an_application_has_in_its_context_is_not_seen_by_the_next(run: Run) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
+    seen: list[str] = []
+
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        echo.answer = lambda _: seen.append(variable.get())
+        variable.set("the application's")
+        echo.transport.pause_reading()
+        echo.transport.resume_reading()
+        theirs.send(b"x")
+        await echo.wait_for(lambda: bool(echo.told))
+
+    run(test)
+    assert seen == [""] * len(POLLERS)
+
+
+def test_addresses_and_what_it_does_not_know(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        transport = echo.transport
+        assert transport.get_extra_info("peername") == theirs.getsockname()
+        assert transport.get_extra_info("sockname") == theirs.getpeername()
+        assert transport.get_extra_info("sslcontext", "none") == "none"
+        transport.abort()
+        await echo.wait_lost()
+        assert transport.get_extra_info("peername") is None
+
+    run(test)
