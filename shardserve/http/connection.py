@@ -64,7 +64,7 @@ class Connection(Wire):
 
     # Called by the loop
 
-    def connection_made(self, transport: SocketTransport) -> None:
+    def connection_made(self, transport: SocketTransport | asyncio.Transport) -> None:
         """Take a new connection."""
         self.transport = transport
         self.client = _host_port(transport.get_extra_info("peername"))
@@ -109,7 +109,8 @@ class Connection(Wire):
         """See Wire.release."""
         if not self._reading and not self.transport.is_closing():
             self._reading = True
-            self.transport.resume_reading()
+            # asyncio's loop reads on in the context of this call, which may be an application's.
+            self.service.context.copy().run(self.transport.resume_reading)
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once it is closed."""

@@ -22,6 +22,8 @@ from shardserve.http.partial_head import PartialHead, earliest_fault
 from shardserve.http.request import read_request
 
 if TYPE_CHECKING:
+    import asyncio
+
     from shardserve.http.exchange import Exchange
     from shardserve.http.lifetime import Remaining
     from shardserve.http.request import Request
@@ -87,7 +89,7 @@ class H1Reading(H1Files):
 
     # Called by the loop
 
-    def connection_made(self, transport: SocketTransport) -> None:
+    def connection_made(self, transport: SocketTransport | asyncio.Transport) -> None:
         """See Connection.connection_made."""
         H1Files.connection_made(self, transport)
         self._limits = self.service.limits_of(self.client)

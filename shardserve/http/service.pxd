@@ -27,6 +27,7 @@ cdef class Service:
     cdef public object loop
     cdef public int most_connections
     cdef public double now
+    cdef public int opening
     cdef public object overdue
     cdef public object parser
     cdef public Py_ssize_t refused

@@ -77,6 +77,7 @@ class Service:
         "loop",
         "most_connections",
         "now",
+        "opening",
         "overdue",
         "parser",
         "refused",
@@ -121,6 +122,7 @@ class Service:
         self.request_timeout = self.timeouts.request
         self.closing = not self.keep_alive  # every answer closes its connection
         self.connections: set[Connection] = set()
+        self.opening = 0  # accepted, and not among the connections yet
         self.running: set[Exchange] = set()  # exchanges whose application code has not returned
         self.overdue = Overdue(self.running, self.timeouts.disconnect_grace)
         self.box = BlackBox(box(board))
@@ -190,7 +192,7 @@ class Service:
 
     def count(self, *, taken: bool = False) -> None:
         """Write down how many connections there are; `taken` if one has just been accepted that was steered here."""
-        self.board[Word.CONNECTIONS] = connections = len(self.connections)
+        self.board[Word.CONNECTIONS] = connections = len(self.connections) + self.opening
         if taken:
             note_taken(self.load, connections)
         else:
@@ -204,10 +206,11 @@ class Service:
 
     def is_full(self) -> bool:
         """Whether no more connections are to be accepted for now (--worker-connections)."""
-        return 0 < self.most_connections <= len(self.connections)
+        return 0 < self.most_connections <= len(self.connections) + self.opening
 
     def opened(self, connection: Connection) -> None:
-        """There is a connection more; whoever has opened it counts it."""
+        """A connection that was being opened is open; how many there are stays the same."""
+        self.opening -= 1
         self.connections.add(connection)
         self.board[Word.ACCEPTED] += 1
 

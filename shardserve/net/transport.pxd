@@ -2,26 +2,24 @@ cimport cython
 from shardserve.native cimport poll_ready, receive, transmit
 
 cdef int READ, WRITE, _BROKEN, _DESCRIPTOR
-cdef Py_ssize_t _HIGH, _JOIN_MAX
+cdef Py_ssize_t _HIGH, _JOIN_MAX, _TOGETHER
 
 cdef class Poller:
     cdef public object loop
     cdef public object context
+    cdef public bint patient
+    cdef list _watched
     cdef list _written
-    cdef bint _in_turn
+    cdef bint _looking
+    cdef object _epoll
 
     cpdef watch(self, SocketTransport transport, int before, int events)
+    @cython.locals(watched=list, event=long, transport=SocketTransport)
+    cpdef _look(self)
+    @cython.locals(written=list)
     cpdef wrote(self, SocketTransport transport)
     @cython.locals(transport=SocketTransport)
     cpdef send_written(self)
-
-cdef class EpollPoller(Poller):
-    cdef list _watched
-    cdef object _epoll
-    cdef int _descriptor
-
-    @cython.locals(watched=list, event=long, transport=SocketTransport)
-    cpdef _look(self)
 
 cdef class SocketTransport:
     cdef Poller _poller

@@ -26,61 +26,34 @@ _DESCRIPTOR = 5  # the bit of an event (see poll_ready) from which on it is the 
 _HIGH = 65536  # octets that wait for a client, from which on its connection is told to pause
 _JOIN_MAX = 65536  # octets that are copied to leave by one call; more do not wait for the turn's end
 _PIECES = 64  # at most, by one call
+_TOGETHER = 32  # connections whose answers leave together: the first of them waits for the last
+
+COMPILED = not __file__.endswith((".py", ".pyc"))
 
 
 class Poller:
-    """Tells transports when their sockets are ready, by the loop, and has what they were given sent. One per worker."""
+    """Tells transports when their sockets are ready, and has what they were given sent. One per worker.
+
+    `patient`: what is written may wait for the end of the loop's turn, to leave with what others write.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        """`context` is what connections are called in."""
+        """`context` is what connections are called in. Raises OSError where no descriptor is free."""
         self.loop = loop
         self.context = context
+        self.patient = True
+        self._watched: list[SocketTransport | None] = []  # by descriptor
         self._written: list[SocketTransport] = []
-        self._in_turn = False  # whoever calls the transports now has sent what they write
+        self._looking = False  # whoever is called now has sent what is written
+        self._epoll = select.epoll()
+        context.copy().run(loop.add_reader, self._epoll.fileno(), self._look)
+
+    def fileno(self) -> int:
+        """The descriptor that the loop waits for."""
+        return self._epoll.fileno()
 
     def watch(self, transport: SocketTransport, before: int, events: int) -> None:
         """Tell a transport of these events of its socket, and no longer of those `before`. Raises OSError."""
-        loop, descriptor = self.loop, transport.descriptor
-        ways = ((READ, loop.add_reader, loop.remove_reader), (WRITE, loop.add_writer, loop.remove_writer))
-        for event, add, remove in ways:
-            if events & event > before & event:
-                self.context.copy().run(add, descriptor, transport.ready, event)
-            elif events & event < before & event:
-                remove(descriptor)
-
-    def wrote(self, transport: SocketTransport) -> None:
-        """A transport has something to send at the end of the turn."""
-        if not self._in_turn and not self._written:
-            self.loop.call_soon(self.send_written, context=self.context)
-        self._written.append(transport)
-
-    def send_written(self) -> None:
-        """Have what has been written since the last time sent."""
-        written, self._written = self._written, []
-        for transport in written:
-            transport.send()
-
-    def descriptors(self) -> tuple[int, ...]:
-        """Of its own."""
-        return ()
-
-    def close(self) -> None:
-        """No connection is left."""
-
-
-class EpollPoller(Poller):
-    """By an epoll descriptor of its own, which the loop waits for."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        """See Poller. Raises OSError where no descriptor is free."""
-        Poller.__init__(self, loop, context)
-        self._watched: list[SocketTransport | None] = []  # by descriptor
-        self._epoll = select.epoll()
-        self._descriptor = self._epoll.fileno()
-        context.copy().run(loop.add_reader, self._descriptor, self._look)
-
-    def watch(self, transport: SocketTransport, before: int, events: int) -> None:
-        """See Poller.watch."""
         descriptor = transport.descriptor
         watched = self._watched
         if not before:
@@ -99,29 +72,35 @@ class EpollPoller(Poller):
     def _look(self) -> None:
         """See to every connection that is ready, then send what they have written."""
         watched = self._watched
-        self._in_turn = True
+        self._looking = True
         try:
             for event in poll_ready(self._epoll):
                 transport = watched[event >> _DESCRIPTOR]
                 if transport is not None:  # else it has been closed in this turn
                     transport.ready(event)
         finally:
-            self._in_turn = False
+            self._looking = False
             self.send_written()
 
-    def descriptors(self) -> tuple[int, ...]:
-        """See Poller.descriptors."""
-        return (self._descriptor,)
+    def wrote(self, transport: SocketTransport) -> None:
+        """A transport has something to send at the end of the turn."""
+        written = self._written
+        if not self._looking and not written:
+            self.loop.call_soon(self.send_written, context=self.context)
+        written.append(transport)
+        if len(written) >= _TOGETHER:
+            self.send_written()
+
+    def send_written(self) -> None:
+        """Have what has been written since the last time sent."""
+        written, self._written = self._written, []
+        for transport in written:
+            transport.send()
 
     def close(self) -> None:
-        """See Poller.close."""
-        self.loop.remove_reader(self._descriptor)
+        """No connection is left."""
+        self.loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
-
-
-def make_poller(loop: asyncio.AbstractEventLoop, context: Context) -> Poller:
-    """The best that this system has. Raises OSError where no descriptor is free."""
-    return EpollPoller(loop, context) if hasattr(select, "epoll") else Poller(loop, context)
 
 
 class SocketTransport:
@@ -248,8 +227,11 @@ class SocketTransport:
             self._behind.append(data)
         self._size += len(data)
         if not self._kept and not self._full:
-            self._kept = True
-            self._poller.wrote(self)
+            if self._poller.patient:
+                self._kept = True
+                self._poller.wrote(self)
+            else:
+                self.send()
         if self._size > self._high or self._size > _JOIN_MAX:
             self._pile_up()
 
@@ -324,7 +306,9 @@ class SocketTransport:
             self._lose(None)
 
     def get_write_buffer_size(self) -> int:
-        """Octets that have not left yet."""
+        """Octets that wait for the client; what waits only for the end of the turn is sent first."""
+        if self._kept:
+            self.send()
         return self._size
 
     def set_write_buffer_limits(self, high: int = _HIGH) -> None:
@@ -361,7 +345,9 @@ class SocketTransport:
                 self._lose(None)
 
     def abort(self) -> None:
-        """Close now."""
+        """Close now, whatever waits for the client."""
+        if self._kept:
+            self.send()
         self._lose(None)
 
     def _report(self, error: Exception) -> None:

@@ -14,20 +14,17 @@ from typing import TYPE_CHECKING
 from shardserve.logs import log
 from shardserve.net.board import Word
 from shardserve.net.closing import blank, open_door, shut_door
-from shardserve.net.transport import SocketTransport, make_poller
 
 if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import Callable, Iterator
 
-    from shardserve.http.connection import Connection
     from shardserve.http.exchange import Give
     from shardserve.http.service import Service
     from shardserve.net.listener import Listener
     from shardserve.worker.handover import Handover
-
-    Make = Callable[[Service], Connection]
+    from shardserve.worker.opening import Make, Opening
 
 _BATCH = 16  # connections taken in one turn of the loop from a listener of our own
 _SHARED_BATCH = 1  # from a shared one: siblings that wake with us get theirs
@@ -36,21 +33,6 @@ _PAUSE = 0.25  # seconds without accepting when the process or the machine has n
 _LOOK_AROUND = 0.25  # seconds until a full worker looks again whether a sibling has room
 _SAY_AGAIN = 60.0  # seconds between two lines that say that there is no room
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-
-
-class Opening:
-    """From accepted sockets to connections of a service. One per worker."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self.poller = make_poller(service.loop, service.context)
-
-    def open(self, accepted: socket.socket, make_connection: Make, *, taken: bool = False) -> None:
-        """Serve a socket; `make_connection` makes its protocol. For `taken`, see Service.count."""
-        accepted.setblocking(False)
-        service = self._service
-        SocketTransport(self.poller, accepted, make_connection(service))
-        service.count(taken=taken)
 
 
 class Acceptor:

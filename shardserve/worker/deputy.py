@@ -1,7 +1,8 @@
 """The deputy: a thread that sees to what waits at a worker while its loop's thread executes a WSGI call (inline).
 
 During a call nothing else runs here: connections that wait in the listener's queue, in the inbox, or with a request
-that has not been read yet would wait for its end, though a sibling may be idle. The deputy gives them to one.
+that has not been read yet would wait for its end, though a sibling may be idle. The deputy gives them to one. And the
+answers of calls before it in the same turn of the loop would wait to be sent: it sends them.
 
 It acts in the loop's place: only while the loop's thread is within the application's code, which it keeps there by a
 lock that is taken at the end of each step (gateway/inside.py). So it may do whatever a callback of the loop might do.
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from shardserve.worker.listening import Listening
 
 _LOOK = 0.002  # seconds between looks while calls are made: a call that lasts longer is a long one
-_LOOK_ALONE = 0.05  # while there is no sibling: is there one now?
+_LOOK_ALONE = 0.01  # while there is no sibling
 _PARK_AFTER = 5  # looks without a call
 _SLICE = 4  # milliseconds of waiting for something to give away, until it is looked whether the call has ended
 _NONE_FREE = 0.001  # seconds until it is looked again for a free sibling
@@ -77,7 +78,10 @@ class Deputy:
                 inside.bell.put(True)  # a call has begun that did not see it park
 
     def _look(self, *, long: bool) -> None:
-        """Give away what waits: during a long call all that comes; else what has waited since the last look."""
+        """Send what is kept; give away what waits: in a long call all that comes, else what did at the last look."""
+        with self.inside:
+            if self.inside.inside:
+                self._listening.send_kept()
         if long:
             self._see_to_call(self.inside.steps)
         elif not self._has_target():

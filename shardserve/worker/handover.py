@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shardserve.http.exchange import Give
     from shardserve.http.service import Service
     from shardserve.net.loads import Loads
-    from shardserve.worker.accept import Opening
+    from shardserve.worker.opening import Opening
 
 _BATCH = 16  # packets taken in one turn of the loop
 _COUNT = int(Aim.COUNT)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from shardserve.http.h1 import H1Connection
 from shardserve.net.closing import open_door
 from shardserve.net.listener import Listener
-from shardserve.worker.accept import Acceptor, Opening
+from shardserve.worker.accept import Acceptor
 from shardserve.worker.handover import Handover
+from shardserve.worker.opening import Opening
 
 if TYPE_CHECKING:
     import socket
@@ -126,6 +127,16 @@ class Listening:
         if siblings is not None and siblings.table is not None:
             siblings.table.aim()
 
+    def send_kept(self) -> None:
+        """Have sent what connections keep for the end of the loop's turn. For the deputy: the loop is busy."""
+        if self._opening.poller is not None:
+            self._opening.poller.send_written()
+
+    def send_at_once(self) -> None:
+        """Have connections keep nothing for the end of the turn: it may be long, and nobody sees to it meanwhile."""
+        if self._opening.poller is not None:
+            self._opening.poller.patient = False
+
     # The end
 
     def shut(self) -> bool:
@@ -160,11 +171,13 @@ class Listening:
                 self.handover.close()  # the replacement reads it
             else:
                 self.handover.empty()
+        await self._opening.done()
 
     async def take_late(self) -> bool:
         """Whether something was still in the inbox, for which there was no descriptor before; takes it."""
         if self.handover is not None:
             self.handover.empty()
+        await self._opening.done()
         return bool(self._service.connections)
 
     def let_go(self, null: int) -> None:
@@ -178,7 +191,7 @@ class Listening:
     def descriptors(self) -> Iterator[int]:
         """What a process that is forked from this one must not keep: listeners, inboxes, clients."""
         yield from (acceptor.fileno() for acceptor in self._acceptors())
-        yield from self._opening.poller.descriptors()
+        yield from self._opening.descriptors()
         yield from (connection.fileno() for connection in self._service.connections)
         if self.handover is not None:
             yield from self.handover.descriptors()

@@ -140,6 +140,8 @@ class Worker:
         if self._inline is not None and self.listening.handover is not None:
             self._deputy = Deputy(self.service, self._inline, self.listening, self.listening.handover)
             self._deputy.start()
+        elif self._inline is not None:
+            self.listening.send_at_once()
         self._place.board[Word.STATE] = WorkerState.READY
         return True
 

@@ -421,6 +421,7 @@ class Driver:
         """Open a connection (the first is there from the start); what the driver does is done on the newest."""
         self.connection = H1Connection(self.service)
         self.transport = MemoryTransport(self.loop, self.connection, self._peer, self._server)
+        self.service.opening += 1  # as whoever accepts it does
         self._call(self.connection.connection_made, self.transport)
         self.settle()
         return self.transport

@@ -25,7 +25,7 @@ from shardserve.http.h1 import H1Connection
 from shardserve.http.parsers import make_parser
 from shardserve.http.service import Service, Timeouts
 from shardserve.net.board import Board
-from shardserve.net.transport import SocketTransport, make_poller
+from shardserve.net.transport import Poller, SocketTransport
 from shardserve.worker.loop import make_spawn
 
 if TYPE_CHECKING:
@@ -351,7 +351,8 @@ class Served:
             ours, _ = listener.accept()
         ours.setblocking(False)
         theirs.settimeout(PATIENCE)
-        SocketTransport(make_poller(loop, service.context), ours, H1Connection(service))
+        service.opening += 1  # as whoever accepts it does
+        SocketTransport(Poller(loop, service.context), ours, H1Connection(service))
         talking = loop.run_in_executor(None, _talk, client, theirs)
         while not talking.done():
             service.tick()

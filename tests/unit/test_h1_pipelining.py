@@ -19,8 +19,8 @@ from shardserve.http.lifetime import Lifetime
 from shardserve.http.parsers import make_parser
 from shardserve.http.service import Service
 from shardserve.net.board import Board, Word, WorkerState
-from shardserve.worker.accept import Opening
 from shardserve.worker.loop import make_spawn, new_loop
+from shardserve.worker.opening import Opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

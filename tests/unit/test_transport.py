@@ -1,4 +1,4 @@
-"""The transport of connections over real sockets: on every loop, by epoll and by the loop's own watching."""
+"""The transport of connections over real sockets, on every loop."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shardserve.net.transport import EpollPoller, Poller, SocketTransport, make_poller
+from shardserve.net.transport import Poller, SocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 PATIENCE = 10.0
 LARGE = 3_000_000  # octets: more than sockets hold
-POLLERS = [Poller] + ([EpollPoller] if hasattr(select, "epoll") else [])
+
+pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="needs epoll(7): Linux")
 
 
 class Echo:
@@ -72,9 +73,9 @@ class Echo:
 class Bench:
     """Connections on one poller."""
 
-    def __init__(self, kind: type[Poller]) -> None:
+    def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.poller = kind(self.loop, contextvars.copy_context())
+        self.poller = Poller(self.loop, contextvars.copy_context())
         self._pairs: list[tuple[Echo, socket.socket]] = []
 
     def connect(self, before_accept: Callable[[], object] = lambda: None) -> tuple[Echo, socket.socket]:
@@ -121,7 +122,7 @@ def _descriptors() -> set[str]:
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[Bench], Awaitable[None]]], None]]:
-    """Runs a test on a loop, once with each poller; no descriptor is left then."""
+    """Runs a test on a loop; no descriptor is left then."""
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     if request.param == "uvloop":
         factory = pytest.importorskip("uvloop", reason="needs uvloop (pip install uvloop)").new_event_loop
@@ -129,32 +130,23 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[Bench], 
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(asyncio.sleep(0))  # the first of all leaves descriptors open
 
-    def run_with_each(test: Callable[[Bench], Awaitable[None]]) -> None:
-        for kind in POLLERS:
+    def run(test: Callable[[Bench], Awaitable[None]]) -> None:
+        async def main() -> None:
+            bench = Bench()
+            try:
+                await test(bench)
+            finally:
+                await bench.close()
 
-            async def main(kind: type[Poller] = kind) -> None:
-                bench = Bench(kind)
-                try:
-                    await test(bench)
-                finally:
-                    await bench.close()
-
-            with asyncio.Runner(loop_factory=factory) as runner:
-                runner.run(main())
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
 
     before = _descriptors()
-    yield run_with_each
+    yield run
     assert _descriptors() <= before
 
 
 Run = Any
-
-
-def test_the_best_poller_is_taken() -> None:
-    with contextlib.closing(asyncio.new_event_loop()) as loop:
-        poller = make_poller(loop, contextvars.copy_context())
-        assert type(poller) is POLLERS[-1]
-        poller.close()
 
 
 def test_what_is_sent_comes_back_in_order(run: Run) -> None:
@@ -172,18 +164,49 @@ def test_what_is_sent_comes_back_in_order(run: Run) -> None:
     run(test)
 
 
-def test_pieces_of_one_turn_leave_together_and_in_order(run: Run) -> None:
+def test_pieces_of_one_turn_leave_together_at_its_end_and_in_order(run: Run) -> None:
     async def test(bench: Bench) -> None:
         echo, theirs = bench.connect()
         echo.transport.write(b"a")
         echo.transport.writelines([b"b", b"", b"c"])
-        assert echo.transport.get_write_buffer_size() == 3
         with pytest.raises(BlockingIOError):
             theirs.recv(1)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert echo.transport.get_write_buffer_size() == 0
         assert theirs.recv(10) == b"abc"
+
+    run(test)
+
+
+def test_what_is_kept_leaves_when_it_is_asked_for_or_before_the_end(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        echo.transport.write(b"a")
+        assert echo.transport.get_write_buffer_size() == 0
+        assert theirs.recv(10) == b"a"
+        echo.transport.write(b"b")
+        bench.poller.send_written()
+        assert theirs.recv(10) == b"b"
+        bench.poller.patient = False
+        echo.transport.write(b"c")
+        assert theirs.recv(10) == b"c"
+        bench.poller.patient = True
+        echo.transport.write(b"d")
+        echo.transport.abort()
+        assert await bench.read(theirs) == b"d"
+
+    run(test)
+
+
+def test_the_first_answers_do_not_wait_for_any_number_of_others(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        pairs = [bench.connect() for _ in range(40)]
+        for echo, _ in pairs:
+            echo.transport.write(b"x")
+        assert pairs[0][1].recv(1) == b"x"
+        with pytest.raises(BlockingIOError):
+            pairs[-1][1].recv(1)
+        assert await bench.read(pairs[-1][1], 1) == b"x"
 
     run(test)
 
@@ -329,12 +352,12 @@ def test_a_reset_under_what_waits_is_a_loss(run: Run) -> None:
 def test_abort_drops_what_waits_and_closes_the_socket(run: Run) -> None:
     async def test(bench: Bench) -> None:
         echo, theirs = bench.connect()
-        echo.transport.write(b"dropped")
+        echo.transport.write(bytes(LARGE))
         echo.transport.abort()
         assert not echo.is_lost()  # whoever aborts is not called back at once
         await echo.wait_lost()
-        assert echo.told == [("lost", None)]
-        assert await bench.read(theirs) == b""
+        assert echo.told == ["pause", ("lost", None)]
+        assert len(await bench.read(theirs)) < LARGE
         assert echo.transport.get_extra_info("socket").fileno() == -1
 
     run(test)
@@ -427,7 +450,7 @@ def test_what_an_application_has_in_its_context_is_not_seen_by_the_next(run: Run
         await echo.wait_for(lambda: bool(echo.told))
 
     run(test)
-    assert seen == [""] * len(POLLERS)
+    assert seen == [""]
 
 
 def test_addresses_and_what_it_does_not_know(run: Run) -> None:

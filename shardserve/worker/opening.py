@@ -1,0 +1,91 @@
+"""From accepted sockets to connections: on a transport of ours, or on the loop's where that is the better one.
+
+Ours needs epoll(7). Uncompiled it takes a seventh more instructions for a request than uvloop's, which is C; beside
+asyncio's, which is Python too, it takes fewer (docs/decisions/0018-transport.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from shardserve.logs import log
+from shardserve.net.transport import COMPILED, Poller, SocketTransport
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from shardserve.http.connection import Connection
+    from shardserve.http.service import Service
+
+    Make = Callable[[Service], Connection]
+    Opened = Coroutine[asyncio.Future[object], None, object]
+
+
+class Opening:
+    """One per worker. `poller` tells our transports when their sockets are ready; None where they are the loop's."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.poller: Poller | None = None
+        if hasattr(select, "epoll") and (COMPILED or not type(service.loop).__module__.startswith("uvloop")):
+            self.poller = Poller(service.loop, service.context)
+        self._waiting: dict[asyncio.Future[object], tuple[Opened, socket.socket]] = {}
+
+    def open(self, accepted: socket.socket, make_connection: Make, *, taken: bool = False) -> None:
+        """Begin to serve a socket; `make_connection` makes its protocol. For `taken`, see Service.count."""
+        accepted.setblocking(False)
+        service = self._service
+        service.opening += 1
+        service.count(taken=taken)  # at once: others steer by it
+        if self.poller is None:
+            self._open_by_loop(accepted, make_connection)
+        else:
+            SocketTransport(self.poller, accepted, make_connection(service))
+
+    async def done(self) -> None:
+        """Wait until every socket that was accepted is known to the service."""
+        if self._waiting:
+            await asyncio.wait(self._waiting)
+
+    def descriptors(self) -> Iterator[int]:
+        """Of what has been accepted and is not known to the service yet, and of the poller."""
+        yield from (sock.fileno() for _, sock in self._waiting.values())
+        if self.poller is not None:
+            yield self.poller.fileno()
+
+    def _open_by_loop(self, accepted: socket.socket, make_connection: Make) -> None:
+        """Drive the loop's coroutine from here: a task for the one thing it waits for costs more than the rest."""
+        service = self._service
+        opened = cast(
+            "Opened",
+            service.loop.connect_accepted_socket(
+                cast("Callable[[], asyncio.BaseProtocol]", partial(make_connection, service)), accepted
+            ),
+        )
+        try:
+            waiter = opened.send(None)
+        except StopIteration:
+            return
+        except Exception as error:  # whatever the loop finds wrong with the socket
+            self._lost(error)
+            return
+        self._waiting[waiter] = opened, accepted
+        waiter.add_done_callback(self._go_on)
+
+    def _go_on(self, waiter: asyncio.Future[object]) -> None:
+        opened, _ = self._waiting.pop(waiter)
+        try:
+            opened.send(None)
+        except StopIteration:
+            pass  # the connection is open
+        except Exception as error:  # reset by its client, say
+            self._lost(error)
+
+    def _lost(self, error: Exception) -> None:
+        log.debug("a connection was lost while it was taken up: %s", error)
+        self._service.opening -= 1
+        self._service.count()
