@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMPILED = (
     "shardserve.native",
     "shardserve.net.blackbox",
+    "shardserve.net.loads",
     "shardserve.net.transport",
     "shardserve.http.access",
     "shardserve.http.chunked",

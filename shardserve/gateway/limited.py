@@ -23,7 +23,7 @@ class LimitedAsgiGateway(AsgiGateway):
     def __init__(self, limit: int, patience: float, *args: Any) -> None:
         """`args` are AsgiGateway's."""
         super().__init__(*args)
-        self.turns: Turns[LimitedAsgiExchange] = Turns(limit, self.begin_next, patience)
+        self.turns = Turns(limit, self.begin_next, patience)
 
     def open(self, wire: Wire, request: Request) -> Exchange:
         """See AsgiGateway.open. A WebSocket lasts as long as its connection, and is not counted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shardserve.net.loads import note_calls
 
@@ -33,14 +33,12 @@ if TYPE_CHECKING:
             """Answer that there was no turn for it."""
 
 
-X = TypeVar("X", bound="Turn")
-
 _STANDING_SHARE = 0.2  # of the patience is what a request has in a queue that has stood for longer than the patience
 _LOOK_LEAST = 0.005  # seconds between looks at what has waited too long
 _OVERLOADED = ((b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1"))
 
 
-class Turns(Generic[X]):
+class Turns:
     """Those of one worker: `size` at once. All but `next` is for the loop's thread."""
 
     def __init__(self, size: int, wake: Callable[[], None], patience: float = 0.0) -> None:
@@ -50,7 +48,7 @@ class Turns(Generic[X]):
         self.cut_off = False  # other workers' requests cannot come here just now: to them no turn is free
         self._wake = wake
         self._calls = 0  # that are executed or wait
-        self._waiting: OrderedDict[X, float] = OrderedDict()  # since when, where patience is limited
+        self._waiting: OrderedDict[Turn, float] = OrderedDict()  # since when, where patience is limited
         self._standing = 0.0  # since when something has waited all the time
         self._taking = threading.Lock()  # held by whoever takes something out that is not known to be there
         self._timer: asyncio.TimerHandle | None = None
@@ -64,7 +62,7 @@ class Turns(Generic[X]):
         """Whether one more may be executed, of those that wait."""
         return self._calls - len(self._waiting) < self.size
 
-    def take(self, exchange: X) -> None:
+    def take(self, exchange: Turn) -> None:
         """Have a complete request executed: here or, where all turns are taken, by a worker that has one."""
         service = exchange.wire.service
         give = service.give_idle
@@ -81,17 +79,17 @@ class Turns(Generic[X]):
         if self._calls > self.size and self.patience and self._timer is None:
             self._look(service)
 
-    def next(self) -> X | None:
-        """Take what has waited longest, if something waits. For any thread."""
+    def next(self) -> Any:
+        """Take what has waited longest; None if nothing waits. For any thread."""
         with self._taking:
             return self._waiting.popitem(last=False)[0] if self._waiting else None
 
-    def ended(self, exchange: X) -> None:
+    def ended(self, exchange: Turn) -> None:
         """A request has been executed."""
         self._count(exchange, -1)
-        self.look_for_work(exchange.wire.service)
+        self._ask_for_work(exchange.wire.service)
 
-    def drop(self, exchange: X) -> bool:
+    def drop(self, exchange: Turn) -> bool:
         """Take a request out of those that wait, so that it is not executed; whether it was one."""
         if self._waiting.pop(exchange, None) is None:
             return False
@@ -101,6 +99,9 @@ class Turns(Generic[X]):
     def look_for_work(self, service: Service) -> None:
         """Ask for a request that waits at another worker, if there is room for one here."""
         self._note(service)
+        self._ask_for_work(service)
+
+    def _ask_for_work(self, service: Service) -> None:
         if self._calls < self.size and not self.cut_off and service.ask_for_work is not None:
             service.ask_for_work()
 
@@ -117,7 +118,7 @@ class Turns(Generic[X]):
         for exchange in given:
             self._count(exchange, -1)
 
-    def _count(self, exchange: X, change: int) -> None:
+    def _count(self, exchange: Turn, change: int) -> None:
         service = exchange.wire.service
         self._calls += change
         self._note(service)

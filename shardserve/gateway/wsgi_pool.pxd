@@ -1,5 +1,6 @@
 cimport cython
 from shardserve.gateway.environ cimport make_environ
+from shardserve.gateway.turns cimport Turns
 from shardserve.gateway.wsgi cimport WsgiExchange, WsgiGateway
 from shardserve.http.exchange cimport Exchange, Wire
 from shardserve.http.head cimport CheckedHead
@@ -15,7 +16,7 @@ cdef class PoolGateway(WsgiGateway):
     cdef object _loop, _context, _handed
     cdef bint _woken, _rousing
     cdef int _roused
-    cdef public object turns
+    cdef public Turns turns
 
     cpdef Exchange open(self, Wire wire, Request request)
     cpdef hand(self, PoolExchange exchange, int what, given)

@@ -61,7 +61,7 @@ class PoolGateway(WsgiGateway):
         self._woken = False  # the loop is going to look at what has been handed over
         self._roused = 0  # threads, since last nothing waited: no more than there are can be idle since then
         self._rousing = False  # one more is going to be, unless nothing waits by then
-        self.turns: Turns[PoolExchange] = Turns(pool.size, self._see_to_threads, patience)
+        self.turns = Turns(pool.size, self._see_to_threads, patience)
         pool.start(self.turns.next)
 
     def open(self, wire: Wire, request: Request) -> PoolExchange:

@@ -155,13 +155,10 @@ class Connection(Wire):
         transport = self.transport
         if self.lingering or transport.is_closing() or transport.get_write_buffer_size():
             return False
-        if self._reading:
-            transport.pause_reading()  # what comes from now on is the other's to read
         if not give(transport.get_extra_info("socket").fileno(), octets, self.answer_by, self.copied):
-            if self._reading:
-                transport.resume_reading()
             return False
-        transport.abort()  # closes our copy of the descriptor, which ends nothing
+        # What has come since is the other's to read. This closes our copy of the descriptor, which ends nothing.
+        transport.abort()
         return True
 
     # Called by the service

@@ -98,11 +98,13 @@ class Loads:
 
     def _next(self, word: int, but: int) -> int | None:
         lines = self._lines
-        # From the shard behind our own: so that the same one is not always the first to be asked.
-        order: tuple[int, ...] = (*range(but + 1, self.aim[_COUNT]), *range(but))
-        for shard in order:
+        count = self.aim[_COUNT]
+        shard = but
+        for _ in range(count):
+            # From the shard behind our own on: so that the same one is not always the first to be asked.
+            shard = shard + 1 if shard + 1 < count else 0
             line = lines[shard]
-            if line[word] and line[_PENALTY] < EXCLUDED and (word != _FREE or not line[_FULL]):
+            if line[word] and shard != but and line[_PENALTY] < EXCLUDED and (word != _FREE or not line[_FULL]):
                 return shard
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shardserve.http.h1 import H1Connection
 from shardserve.logs import log
@@ -46,7 +46,7 @@ class Handover:
         self._loads = loads
         self.writing = dict(enumerate(writing))
         self._reading: dict[int, socket.socket] = {}  # by shard: ours, and those of shards we have adopted
-        self._turns: Turns[Any] | None = None
+        self._turns: Turns | None = None
         self._resume: asyncio.TimerHandle | None = None  # while nothing is taken, for want of a descriptor
         self._say_after = 0.0
 
@@ -59,7 +59,7 @@ class Handover:
         """Whether there are other shards than this worker's."""
         return self._loads.aim[_COUNT] > 1
 
-    def share_work(self, turns: Turns[Any]) -> None:
+    def share_work(self, turns: Turns) -> None:
         """Take part in executing what waits for its turn, here or elsewhere."""
         self._turns = turns
         self._service.give_idle = self._give_idle
@@ -129,7 +129,7 @@ class Handover:
         return self._put(self._shard, GIVEN, descriptor, octets, answer_by, copied)
 
     def _give_idle(self, descriptor: int, octets: bytes, answer_by: float, copied: bool) -> bool:
-        target = self._loads.free(but=self._shard)
+        target = self._loads.free(but=self._shard) if self.has_siblings() else None
         return target is not None and self.push(target, descriptor, octets, answer_by, copied)
 
     def free(self) -> int | None:
@@ -179,7 +179,7 @@ class Handover:
         return put(writing, kind, octets, descriptor, answer_by, copied=copied or service.forked)
 
     def _ask_for_work(self) -> None:
-        target = self._loads.waiting(but=self._shard)
+        target = self._loads.waiting(but=self._shard) if self.has_siblings() else None
         if target in self.writing:
             put(self.writing[target], WANTED, bytes((self._shard,)))
 

@@ -390,7 +390,7 @@ class Simulation:
         self.running: set[Any] = set()
         self.shed = 0
         self.waits: list[tuple[float, float]] = []  # when a request was begun, how long it had waited
-        self.turns: Turns[Any] = Turns(size, self._begin_next, patience)
+        self.turns = Turns(size, self._begin_next, patience)
         self._now = 0.0
         self._numbers = count()
         self._events = [
@@ -458,7 +458,7 @@ class TestShedding:
 def test_who_cannot_be_given_anything_says_that_nothing_is_free_and_asks_for_nothing() -> None:
     asked: list[bool] = []
     service: Any = SimpleNamespace(load=unshared_line(), ask_for_work=lambda: asked.append(True))
-    turns: Turns[Any] = Turns(2, lambda: None)
+    turns = Turns(2, lambda: None)
     for cut_off, free, busy, asks in ((False, 2, 0, 1), (True, 0, BUSY_LOAD, 1), (False, 2, 0, 2)):
         turns.cut_off = cut_off
         turns.look_for_work(service)
