@@ -86,7 +86,8 @@ class AsgiGateway(Gateway):
         scope["raw_path"] = request.path
         if request.query:
             scope["query_string"] = request.query
-        scope["headers"] = request.headers
+        # The application may change its list.
+        scope["headers"] = request.headers if request.first is None else list(request.headers)
         scope["state"] = self.state.copy()
         scope["extensions"] = self._http_extensions.copy()  # middleware takes away what it cannot pass on
         return scope

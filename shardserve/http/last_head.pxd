@@ -7,7 +7,7 @@ cdef Py_ssize_t _KEPT_LEAST, _KEPT_MAX
 
 cdef class LastHead:
     cdef bytes _fields
-    cdef tuple _headers
+    cdef list _headers
     cdef object _parser
     cdef Request _request
     cdef Scanner _scanner

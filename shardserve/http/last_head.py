@@ -30,7 +30,7 @@ class LastHead:
         self._parser = parser
         self._scanner: Scanner | None = parser.scanner
         self._fields = b""  # the octets behind the request line, the empty line included
-        self._headers: tuple[Field, ...] = ()
+        self._headers: list[Field] = []
         self._request: Request | None = None  # that came with them
 
     def read(self, head: bytes, limits: Limits) -> Request:
@@ -71,12 +71,12 @@ class LastHead:
         usual = request.version == "1.1" and request.keep_alive and not request.expect_continue
         if usual and len(head) - at <= _KEPT_MAX and head.startswith(b" /", len(request.method)):
             self._fields = head[at:]
-            self._headers = tuple(request.headers)  # a copy: the application may change its list
+            self._headers = list(request.headers)  # a copy: the application may change its list
             self._request = request
 
     def _repeat(self, last: Request, request: Request) -> None:
         request.first = last
-        request.headers = list(self._headers)
+        request.headers = self._headers
         request.length = last.length
         request.keep_alive = last.keep_alive
         request.expect_continue = False

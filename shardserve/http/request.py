@@ -118,7 +118,7 @@ class Request:
     forwarded: bool  # some X-Forwarded- field is there
     special: list[Field]  # those of `headers` whose names are SPECIAL
     ambiguous: bool  # some name has an underscore
-    first: Request | None  # where its fields have come before: the request that they first came with
+    first: Request | None  # where its fields have come before: the first that they came with; `headers` is shared then
     upgrade: bool  # Connection names Upgrade (RFC 9110 section 7.8)
 
     def restart(self) -> None:

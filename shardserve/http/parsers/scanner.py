@@ -101,7 +101,7 @@ class Scanner:
             while in_target[octets[at]] or octets[at] == _QUESTION:
                 at += 1
             request.query = octets[start:at]
-        if at + 11 > len(head) or octets[at : at + 11] != _LINE_END:
+        if not head.startswith(_LINE_END, at):
             return -1
         request.method = method
         request.version = "1.1"
