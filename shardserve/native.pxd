@@ -18,12 +18,66 @@ cdef extern from *:
         clock_gettime(CLOCK_REALTIME, &now);  /* not time(2): it may be a tick behind */
         return now.tv_sec;
     }
+
+    /* The parts of a tuple in a row; None where one is not exactly bytes. */
+    static PyObject *shardserve_join(PyObject *parts) {
+        Py_ssize_t size = 0, count = PyTuple_GET_SIZE(parts);
+        for (Py_ssize_t index = 0; index < count; index++) {
+            PyObject *part = PyTuple_GET_ITEM(parts, index);
+            if (!PyBytes_CheckExact(part) || PyBytes_GET_SIZE(part) > PY_SSIZE_T_MAX / 2 - size)
+                Py_RETURN_NONE;
+            size += PyBytes_GET_SIZE(part);
+        }
+        PyObject *joined = PyBytes_FromStringAndSize(NULL, size);
+        if (joined == NULL)
+            return NULL;
+        char *to = PyBytes_AS_STRING(joined);
+        for (Py_ssize_t index = 0; index < count; index++) {
+            PyObject *part = PyTuple_GET_ITEM(parts, index);
+            memcpy(to, PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part));
+            to += PyBytes_GET_SIZE(part);
+        }
+        return joined;
+    }
+
+    /* Puts octets behind `at` others in a room; returns where they end, -1 if they do not fit. */
+    static inline Py_ssize_t shardserve_put(
+        unsigned char *room, Py_ssize_t size, Py_ssize_t at, const void *octets, Py_ssize_t count
+    ) {
+        if (count > size - at)
+            return -1;
+        memcpy(room + at, octets, count);
+        return at + count;
+    }
+
+    static inline Py_ssize_t shardserve_put_octets(
+        unsigned char *room, Py_ssize_t size, Py_ssize_t at, PyObject *octets
+    ) {
+        return shardserve_put(room, size, at, PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets));
+    }
+
+    /* The same of a str, in latin-1; -1 also where that does not do. */
+    static inline Py_ssize_t shardserve_put_text(
+        unsigned char *room, Py_ssize_t size, Py_ssize_t at, PyObject *text
+    ) {
+        if (PyUnicode_READY(text) < 0 || PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND) {
+            PyErr_Clear();
+            return -1;
+        }
+        return shardserve_put(room, size, at, PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
+    }
     """
+    object c_join "shardserve_join" (tuple parts)
+    Py_ssize_t put_octets "shardserve_put_octets" (
+        unsigned char* room, Py_ssize_t size, Py_ssize_t at, bytes octets
+    ) noexcept
+    Py_ssize_t put_text "shardserve_put_text" (unsigned char* room, Py_ssize_t size, Py_ssize_t at, str text) noexcept
     long long c_monotonic_ns "shardserve_monotonic_ns" () noexcept nogil
     long long c_second "shardserve_second" () noexcept nogil
 
 cpdef long long monotonic_ns() except? -1
 cpdef long long second() except? -1
+cpdef bytes join(tuple parts)
 cpdef object new_context()
 cpdef enter_context(context)
 cpdef leave_context(context)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     c_new_context: Callable[[], Context]
     c_enter: Callable[[Context], int]
     c_leave: Callable[[Context], int]
+    c_join: Callable[[tuple[bytes, ...]], bytes | None]
 
 
 def monotonic_ns() -> int:
@@ -27,6 +28,12 @@ def second() -> int:
     return c_second()
 
 
+def join(parts: tuple[bytes, ...]) -> bytes:
+    """b"".join(parts), of which each may be anything that is like bytes."""
+    joined = c_join(parts)
+    return b"".join(parts) if joined is None else joined
+
+
 def new_context() -> Context:
     """An empty context."""
     return c_new_context()
@@ -34,7 +41,9 @@ def new_context() -> Context:
 
 if __file__.endswith((".py", ".pyc")):
     # Themselves, without a call in between.
-    globals().update(monotonic_ns=time.monotonic_ns, new_context=Context, second=lambda: int(time.time()))
+    globals().update(
+        join=b"".join, monotonic_ns=time.monotonic_ns, new_context=Context, second=lambda: int(time.time())
+    )
 
 
 def enter_context(context: Context) -> None:

@@ -5,6 +5,7 @@ from shardserve.http.exchange cimport Exchange
 from shardserve.http.head cimport CheckedHead, encode_fields, length_field
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
+from shardserve.native cimport join
 
 cdef int HEAD, READ
 cdef int TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING
@@ -30,7 +31,7 @@ cdef class H1Writing(Connection):
     cpdef _end(self)
     cpdef bint _unread_is_large(self) except? True
     cpdef bytes _choose_framing(self, Request request, Py_ssize_t length, int status, body, bint more)
-    @cython.locals(request=Request, service=Service, head=CheckedHead, parts=list, framing=bytes)
+    @cython.locals(request=Request, service=Service, head=CheckedHead, framing=bytes, connection=bytes, end=bytes)
     cpdef respond(self, Exchange exchange, status, headers, body, bint more)
     cpdef write(self, Exchange exchange, body, bint more)
     cpdef _write_body(self, body, bint more)

@@ -16,6 +16,7 @@ from shardserve.http.h1_states import BY_CHUNKS, BY_CLOSE, BY_LENGTH, HEAD, NOTH
 from shardserve.http.head import STATUS_LINES, UNDECLARED, CheckedHead, encode_fields, length_field, status_line
 from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
+from shardserve.native import join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -113,23 +114,21 @@ class H1Writing(Connection):
         framing = self._choose_framing(request, head.length, status, body, more)
         if head.close or service.closing or (self._state != READ and not more and self._unread_is_large()):
             self._keep = False
-        parts = head.parts
-        parts.append(framing)
+        connection = b""
         if not self._keep:
-            parts.append(_CLOSE_LINE)
+            connection = _CLOSE_LINE
         elif request.version == "1.0":
-            parts.append(_KEEP_LINE)
-        parts.append(HEAD_END if head.dated else service.date_end)
+            connection = _KEEP_LINE
+        end = HEAD_END if head.dated else service.date_end
         if self._framing == BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.
             self._unsent = 0
             self._sent = len(body)
-            parts.append(body)
-            self.transport.write(b"".join(parts))
+            self.transport.write(join((head.octets, framing, connection, end, body)))
             if not more:
                 self._finish()
         else:
-            self.transport.write(b"".join(parts))
+            self.transport.write(join((head.octets, framing, connection, end)))
             self._write_body(body, more)
 
     def _choose_framing(self, request: Request, length: int, status: int, body: bytes, more: bool) -> bytes:
@@ -214,14 +213,14 @@ class H1Writing(Connection):
             return
         line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
         head = headers if isinstance(headers, CheckedHead) else encode_fields(b"", headers)
-        self.transport.write(line + head.octets() + HEAD_END)
+        self.transport.write(line + head.octets + HEAD_END)
 
     def trail(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         """See Wire.trail: trailer fields go behind the last chunk (section 7.1.2), to whom asks for them."""
         request = self._request
         if exchange is not self._exchange or request is None:
             return
-        octets = encode_fields(b"0", headers).octets() + HEAD_END
+        octets = encode_fields(b"0", headers).octets + HEAD_END
         if self._file is not None:
             self._behind.append(partial(self.trail, exchange, headers))
         elif self._framing == BY_CHUNKS and request.takes_trailers():
@@ -274,7 +273,7 @@ class H1Writing(Connection):
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
-            octets = encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers)).octets()
+            octets = encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers)).octets
             close = _CLOSE_LINE + (b", upgrade" if error.status == 426 else b"")  # RFC 9110 section 7.8
             own = length_field(len(body)) + close + self.service.date + HEAD_END
             if self._request is not None and self._request.method == "HEAD":
