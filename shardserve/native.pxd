@@ -40,6 +40,17 @@ cdef extern from *:
         return joined;
     }
 
+    /* getattr: what that does for a method of a compiled class, without the look around where it might be hidden. */
+    static PyObject *shardserve_method(PyObject *owner, PyObject *name) {
+        PyObject *found = _PyType_Lookup(Py_TYPE(owner), name);
+        if (found != NULL && Py_IS_TYPE(found, &PyMethodDescr_Type)) {
+            PyMethodDef *method = ((PyMethodDescrObject *)found)->d_method;
+            if (!(method->ml_flags & METH_METHOD))
+                return PyCFunction_NewEx(method, owner, NULL);
+        }
+        return PyObject_GetAttr(owner, name);
+    }
+
     /* Puts octets behind `at` others in a room; returns where they end, -1 if they do not fit. */
     static inline Py_ssize_t shardserve_put(
         unsigned char *room, Py_ssize_t size, Py_ssize_t at, const void *octets, Py_ssize_t count
@@ -67,6 +78,8 @@ cdef extern from *:
         return shardserve_put(room, size, at, PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
     }
     """
+    object c_method "shardserve_method" (object owner, str name)
+    Py_ssize_t c_references "Py_REFCNT" (object owned) noexcept
     object c_join "shardserve_join" (tuple parts)
     Py_ssize_t put_octets "shardserve_put_octets" (
         unsigned char* room, Py_ssize_t size, Py_ssize_t at, bytes octets
@@ -77,6 +90,8 @@ cdef extern from *:
 
 cpdef long long monotonic_ns() except? -1
 cpdef long long second() except? -1
+cpdef object method(owner, str name)
+cpdef bint is_unshared(object owned) except -1
 cpdef bytes join(tuple parts)
 cpdef object new_context()
 cpdef enter_context(context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextvars import Context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     c_enter: Callable[[Context], int]
     c_leave: Callable[[Context], int]
     c_join: Callable[[tuple[bytes, ...]], bytes | None]
+    c_method: Callable[[object, str], Any]
+    c_references: Callable[[object], int]
 
 
 def monotonic_ns() -> int:
@@ -34,6 +36,19 @@ def join(parts: tuple[bytes, ...]) -> bytes:
     return b"".join(parts) if joined is None else joined
 
 
+def method(owner: object, name: str) -> Any:
+    """getattr(owner, name); cheaper for a method, where the owner's class is compiled, and has no attribute of that name.
+
+    Such a class has none that hides a method: its attributes are declared.
+    """
+    return c_method(owner, name)
+
+
+def is_unshared(owned: object) -> bool:
+    """Whether the caller's variable is the only reference to an object, so that nobody sees what becomes of it."""
+    return c_references(owned) == 1
+
+
 def new_context() -> Context:
     """An empty context."""
     return c_new_context()
@@ -42,7 +57,12 @@ def new_context() -> Context:
 if __file__.endswith((".py", ".pyc")):
     # Themselves, without a call in between.
     globals().update(
-        join=b"".join, monotonic_ns=time.monotonic_ns, new_context=Context, second=lambda: int(time.time())
+        is_unshared=lambda _: False,  # to find out costs as much as a new object
+        join=b"".join,
+        method=getattr,
+        monotonic_ns=time.monotonic_ns,
+        new_context=Context,
+        second=lambda: int(time.time()),
     )
 
 

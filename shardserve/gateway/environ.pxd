@@ -4,7 +4,7 @@ from shardserve.http.exchange cimport Wire
 from shardserve.http.request cimport Request
 
 cdef dict _NAMES
-cdef object _BytesIO
+cdef type _BytesIO
 
 cdef class Known:
     cdef public dict base

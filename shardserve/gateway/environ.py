@@ -112,7 +112,7 @@ def make_environ(
         client, scheme = gateway.proxies.resolve(wire, request)
         _set_ends(environ, wire, client, scheme)
         root = gateway.proxies.root_path(wire, request, root)
-    if root or target[:1] != "/":
+    if root or not request.path.startswith(b"/"):
         root, path = split_root(path, root)
     if request.method != "GET":
         environ["REQUEST_METHOD"] = request.method
@@ -126,7 +126,7 @@ def make_environ(
         environ["RAW_URI"] = target
     if request.version != "1.1":
         environ["SERVER_PROTOCOL"] = "HTTP/1.0"
-    environ["wsgi.input"] = _BytesIO() if body is None else body.file()
+    environ["wsgi.input"] = _BytesIO.__new__(_BytesIO) if body is None else body.file()
     if request.length != 0:
         _set_length(environ, body)
     return environ

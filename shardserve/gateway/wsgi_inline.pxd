@@ -6,7 +6,7 @@ from shardserve.http.exchange cimport Exchange, Wire
 from shardserve.http.head cimport CheckedHead
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
-from shardserve.native cimport enter_context, leave_context, monotonic_ns, new_context
+from shardserve.native cimport enter_context, is_unshared, leave_context, method, monotonic_ns, new_context
 from shardserve.net.blackbox cimport BlackBox
 
 cdef bint COMPILED
@@ -20,6 +20,7 @@ cdef class InlineGateway(WsgiGateway):
     cdef public dict _waiting
     cdef public bint _resting
     cdef public bint _hidden
+    cdef InlineExchange _spare
 
     cpdef bint take(self, InlineExchange exchange) except? True
     cpdef rest(self, Service service)

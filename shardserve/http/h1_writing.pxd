@@ -30,6 +30,7 @@ cdef class H1Writing(Connection):
     cpdef _finish(self)
     cpdef _end(self)
     cpdef bint _unread_is_large(self) except? True
+    @cython.locals(method=str)
     cpdef bytes _choose_framing(self, Request request, Py_ssize_t length, int status, body, bint more)
     @cython.locals(request=Request, service=Service, head=CheckedHead, framing=bytes, connection=bytes, end=bytes)
     cpdef respond(self, Exchange exchange, status, headers, body, bint more)

@@ -133,7 +133,8 @@ class H1Writing(Connection):
 
     def _choose_framing(self, request: Request, length: int, status: int, body: bytes, more: bool) -> bytes:
         """Section 6.3: decide how the client will know where the body ends; return the field that says so."""
-        if request.method == "HEAD" or status == 304:
+        method = request.method
+        if status == 304 or (method != "GET" and method == "HEAD"):  # compiled, what is the same is compared at once
             self._framing = NOTHING
             if length == UNDECLARED and not more and body:
                 length = len(body)

@@ -8,7 +8,8 @@ cdef int _CR, _LF, _NUL, _ZERO, _DIGITS_MAX
 cdef bint COMPILED
 cdef Py_ssize_t _ROOM_SIZE
 cdef bytearray _ROOM
-cdef Py_ssize_t _UNDECLARED
+cdef list _SHORT
+cdef Py_ssize_t _UNDECLARED, _SHORT_MAX
 cdef bytes _LENGTH, _DATE, _CONNECTION
 
 cdef class CheckedHead:
@@ -36,7 +37,7 @@ cdef CheckedHead _new_head()
 )
 cdef bint _encode_usual(
     CheckedHead head, bytes first_line, list headers, dict prefixes, kind
-) except? True
+) except -1
 @cython.locals(number=Py_ssize_t, index=Py_ssize_t, digit=int)
 cdef Py_ssize_t _number(Octets octets, Py_ssize_t at, Py_ssize_t end) except -2
 cdef bytes _as_octets(value)
