@@ -3,11 +3,12 @@ from shardserve.http.chunked cimport ChunkedBody
 from shardserve.http.exchange cimport Exchange
 from shardserve.http.grammar cimport find_head_end
 from shardserve.http.h1_files cimport H1Files
-from shardserve.http.last_head cimport LastHead
+from shardserve.http.last_head cimport LastHead, make_last_head
 from shardserve.http.pace cimport BodyPace
 from shardserve.http.request cimport Limits, Request
 from shardserve.http.service cimport Service
 
+cdef bint COMPILED
 cdef int CALLS_MAX
 cdef int CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
 cdef double NEVER

@@ -3,6 +3,7 @@ from shardserve.http.parsers.scanner cimport Scanner
 from shardserve.http.request cimport Limits, Request, new_request, read_unusual
 
 cdef bytes CRLF
+cdef int _CR
 cdef Py_ssize_t _KEPT_LEAST, _KEPT_MAX
 
 cdef class LastHead:
@@ -14,8 +15,13 @@ cdef class LastHead:
 
     @cython.locals(at=Py_ssize_t, scanner=Scanner, last=Request, request=Request)
     cpdef Request read(self, bytes head, Limits limits)
-    @cython.locals(at=Py_ssize_t, size=Py_ssize_t, last=Request, request=Request)
-    cdef Request _read_lines(self, bytes head, Limits limits)
     @cython.locals(usual=bint)
     cdef _keep(self, bytes head, Py_ssize_t at, Request request)
     cdef _repeat(self, Request last, Request request)
+
+cdef class LastLines(LastHead):
+    @cython.locals(at=Py_ssize_t, last=Request, line=bytes, request=Request)
+    cpdef Request read(self, bytes head, Limits limits)
+
+@cython.locals(scanner=Scanner)
+cpdef LastHead make_last_head(parser)

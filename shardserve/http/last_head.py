@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from shardserve.http.parsers.scanner import Scanner
     from shardserve.http.request import Field, Limits
 
-_KEPT_LEAST = 16  # octets of fields: without a scanner fewer are read as fast as they are compared
+_KEPT_LEAST = 16  # octets of fields: fewer are read as fast as they are compared
 _KEPT_MAX = 2048  # what an idle connection may hold
+_CR = ord("\r")
 
 
 class LastHead:
@@ -26,9 +27,9 @@ class LastHead:
 
     __slots__ = ("_fields", "_headers", "_parser", "_request", "_scanner")
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: Parser, scanner: Scanner | None) -> None:
         self._parser = parser
-        self._scanner: Scanner | None = parser.scanner
+        self._scanner = scanner
         self._fields = b""  # the octets behind the request line, the empty line included
         self._headers: list[Field] = []
         self._request: Request | None = None  # that came with them
@@ -36,8 +37,7 @@ class LastHead:
     def read(self, head: bytes, limits: Limits) -> Request:
         """Turn a whole head into a Request, as read_request does. Raises ProtocolError."""
         scanner, last = self._scanner, self._request
-        if scanner is None:
-            return self._read_lines(head, limits)
+        assert scanner is not None  # else it is one of LastLines
         if last is not None and len(head) <= limits.least:
             request = new_request()
             at = scanner.read_line(head, request)
@@ -48,22 +48,6 @@ class LastHead:
         if not scanner.scan(head, request, limits):
             return read_unusual(head, self._parser, limits)
         self._keep(head, head.find(CRLF) + 2, request)
-        return request
-
-    def _read_lines(self, head: bytes, limits: Limits) -> Request:
-        """Without a scanner: look for the end of the request line, which costs as much as some fields."""
-        at = head.find(CRLF) + 2
-        size = len(head) - at
-        if size < _KEPT_LEAST or size > _KEPT_MAX or len(head) > limits.least:
-            return read_unusual(head, self._parser, limits)
-        last = self._request
-        if last is not None and head[at:] == self._fields:
-            request = new_request()
-            if read_line(request, head[: at - 2], limits) is None and request.version == "1.1":
-                self._repeat(last, request)
-                return request
-        request = read_unusual(head, self._parser, limits)
-        self._keep(head, at, request)
         return request
 
     def _keep(self, head: bytes, at: int, request: Request) -> None:
@@ -83,3 +67,30 @@ class LastHead:
         request.forwarded = last.forwarded
         request.ambiguous = last.ambiguous
         request.upgrade = last.upgrade
+
+
+class LastLines(LastHead):
+    """Without a scanner: its `_fields` begin with the end of the request line."""
+
+    __slots__ = ()
+
+    def read(self, head: bytes, limits: Limits) -> Request:
+        """See LastHead.read."""
+        last = self._request
+        line = head.removesuffix(self._fields)
+        if last is not None and _CR not in line and len(head) <= limits.least:
+            request = Request()
+            if read_line(request, line, limits) is None and request.version == "1.1":
+                self._repeat(last, request)
+                return request
+        request = read_unusual(head, self._parser, limits)
+        at = head.find(CRLF)
+        if len(head) - at >= _KEPT_LEAST and len(head) <= limits.least:
+            self._keep(head, at, request)
+        return request
+
+
+def make_last_head(parser: Parser) -> LastHead:
+    """One for a new connection."""
+    scanner = parser.scanner
+    return LastLines(parser, None) if scanner is None else LastHead(parser, scanner)

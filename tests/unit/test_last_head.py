@@ -13,7 +13,7 @@ from support.wire import EVERY_PARSER, Driver, parser_called
 
 from shardserve.errors import ProtocolError
 from shardserve.http.grammar import HEAD_END
-from shardserve.http.last_head import LastHead
+from shardserve.http.last_head import make_last_head
 from shardserve.http.request import Limits, Request, read_request
 
 WHAT = [name for name in Request.__slots__ if name not in ("first", "special")]
@@ -48,7 +48,7 @@ class Reader:
     """Reads a connection's heads; `again` of them had the fields of the one before."""
 
     def __init__(self, parser: Any) -> None:
-        self._last = LastHead(parser)
+        self._last = make_last_head(parser)
         self.again = 0
 
     def read(self, head: bytes, limits: Limits) -> Request:
