@@ -10,7 +10,7 @@ from shardserve.native cimport join
 cdef int HEAD, READ
 cdef int TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING
 cdef Py_ssize_t _JOIN_MAX
-cdef dict STATUS_LINES
+cdef dict _STATUS_LINES, _LENGTH_FIELDS
 cdef Py_ssize_t UNDECLARED
 
 cdef class H1Writing(Connection):
@@ -32,7 +32,8 @@ cdef class H1Writing(Connection):
     cpdef bint _unread_is_large(self) except? True
     @cython.locals(method=str)
     cpdef bytes _choose_framing(self, Request request, Py_ssize_t length, int status, body, bint more)
-    @cython.locals(request=Request, service=Service, head=CheckedHead, framing=bytes, connection=bytes, end=bytes)
+    @cython.locals(request=Request, service=Service, head=CheckedHead, framing=bytes, connection=bytes, end=bytes,
+                   size=Py_ssize_t)
     cpdef respond(self, Exchange exchange, status, headers, body, bint more)
     cpdef write(self, Exchange exchange, body, bint more)
     cpdef _write_body(self, body, bint more)

@@ -3,7 +3,8 @@ from shardserve.native cimport put_octets, put_text
 
 ctypedef const unsigned char* Octets
 
-cdef dict _PREFIXES, _TEXT_PREFIXES, _LENGTHS
+cdef dict _PREFIXES, _TEXT_PREFIXES, _LINES, _LENGTHS, _NUMBERS
+cdef set _USUAL_PREFIXES
 cdef int _CR, _LF, _NUL, _ZERO, _DIGITS_MAX
 cdef bint COMPILED
 cdef Py_ssize_t _ROOM_SIZE
@@ -18,19 +19,16 @@ cdef class CheckedHead:
     cdef public bint close
     cdef public bint dated
 
-    @cython.locals(declared=Py_ssize_t)
-    cdef note(self, list parts, bytes kind, bytes value)
-    cdef seal(self, list parts)
+    @cython.locals(declared=Py_ssize_t, line=bytes)
+    cdef bytes take(self, field, name, bytes prefix, bytes value)
 
-@cython.locals(index=Py_ssize_t, value=bytes)
-cdef _check_values(list parts)
-@cython.locals(head=CheckedHead, parts=list, value=bytes, prefix=bytes)
+@cython.locals(head=CheckedHead, lines=list, line=bytes, value=bytes)
 cpdef CheckedHead encode_fields(bytes first_line, headers)
-@cython.locals(head=CheckedHead, parts=list, value=bytes, prefix=bytes, text=str, unknown=bytes)
+@cython.locals(head=CheckedHead, lines=list, line=bytes)
 cpdef CheckedHead encode_text(bytes first_line, headers)
+@cython.locals(value=bytes, prefix=bytes, text=str, unknown=bytes)
+cdef bytes _encode_text_field(CheckedHead head, field)
 cpdef bytes length_field(Py_ssize_t length)
-@cython.locals(head=CheckedHead)
-cdef CheckedHead _new_head()
 @cython.locals(
     room="unsigned char*", size=Py_ssize_t, length=Py_ssize_t, at=Py_ssize_t, begin=Py_ssize_t, end=Py_ssize_t,
     index=Py_ssize_t, prefix=bytes,

@@ -29,11 +29,27 @@ STATUS_LINES = {
 _PREFIXES: dict[bytes, bytes] = {}
 _TEXT_PREFIXES: dict[str, bytes] = {}  # the same, of WSGI applications
 _PREFIXES_MAX = 1024
+# Fields of usual names, as applications have given them -> their lines, which may be sent: most applications give the
+# same ones with every response. None whose value is a secret, or is another one each time.
+_LINES: dict[object, bytes] = {}
+_LINES_MAX = 1024  # a full table begins anew, so that a flood of odd values does not keep the usual ones out
+_LINE_MAX = 256  # octets of a line that may get in
+_USUAL = frozenset(
+    b"accept-ranges access-control-allow-credentials access-control-allow-headers access-control-allow-methods "
+    b"access-control-allow-origin access-control-expose-headers access-control-max-age allow alt-svc cache-control "
+    b"content-encoding content-language content-security-policy content-type cross-origin-embedder-policy "
+    b"cross-origin-opener-policy cross-origin-resource-policy expires permissions-policy pragma referrer-policy server "
+    b"strict-transport-security vary via x-content-type-options x-frame-options x-powered-by x-xss-protection".split()
+)
+_USUAL_PREFIXES: set[bytes] = set()  # of those, as they have been seen
 # The fields of lengths: short ones, and others that have been asked for; making one costs 0.2 us.
-_SHORT_MAX = 1024
-_SHORT = [b"\r\ncontent-length: %d" % length for length in range(_SHORT_MAX)]
+SHORT_MAX = 1024
+SHORT_LENGTHS = [b"\r\ncontent-length: %d" % length for length in range(SHORT_MAX)]
+_SHORT, _SHORT_MAX = SHORT_LENGTHS, SHORT_MAX  # of its own in C, compiled
 _LENGTHS: dict[int, bytes] = {}
 _LENGTHS_MAX = 1024
+_NUMBERS: dict[bytes, int] = {}  # values of Content-Length that have been read, of the uncompiled form
+_NUMBERS_MAX = 256
 COMPILED = not __file__.endswith((".py", ".pyc"))
 _CR, _LF, _NUL = b"\r\n\0"
 # In place of a beginning, for fields that need a look.
@@ -45,7 +61,6 @@ _SPECIAL = {
     b"transfer-encoding": _DROPPED,
     b"keep-alive": _DROPPED,
 }
-_OF_CONNECTION = b"\r\nConnection, Keep-Alive or Transfer-Encoding: "
 UNDECLARED = -1  # a length that is not known
 _UNDECLARED = UNDECLARED  # of its own in C, compiled
 _DIGITS_MAX = 18
@@ -92,28 +107,33 @@ class CheckedHead:
     close: bool
     dated: bool
 
-    def note(self, parts: list[bytes], kind: bytes, value: bytes) -> None:
-        """Take a field that needs a look: `kind` is one of those in _SPECIAL. Raises ValueError."""
-        if kind == _LENGTH:
-            declared = _number(value, 0, len(value))
+    def take(self, field: object, name: object, prefix: bytes, value: bytes) -> bytes:
+        """The line of a field that is not in the table, or nothing for one that the wire decides. Raises ValueError.
+
+        RFC 9110 section 5.5: no value has a CR, LF or NUL. (Octets as numbers: CPython's `bytes in bytes` raises and
+        drops a TypeError first.)
+        """
+        if prefix == _LENGTH:
+            declared = _number(value, 0, len(value)) if COMPILED else _NUMBERS.get(value) or _learn_number(value)
             if declared < 0:
                 raise ValueError(f"content-length {value!r} is not a number")
             if self.length not in (_UNDECLARED, declared):
                 raise ValueError("two content-length fields that differ")
             self.length = declared
-        elif kind == _DATE:
-            parts.append(b"\r\ndate: ")
-            parts.append(value)
+            return b""
+        if _CR in value or _LF in value or _NUL in value:
+            raise ValueError(f"the value of response header {name!r} holds CR, LF or NUL")
+        if len(prefix) > 1:
+            line = prefix + value
+            if prefix in _USUAL_PREFIXES and len(line) <= _LINE_MAX:
+                _learn_line(field, line)
+            return line
+        if prefix == _DATE:
             self.dated = True
-        else:
-            _check_values([b"", _OF_CONNECTION, value])  # it is not sent; one that would split is refused all the same
-            if kind == _CONNECTION and b"close" in value.lower():
-                self.close = True
-
-    def seal(self, parts: list[bytes]) -> None:
-        """Take the head's parts: its first line, then names and values by turns. Raises ValueError if it would split."""
-        _check_values(parts)
-        self.octets = b"".join(parts)
+            return b"\r\ndate: " + value
+        if prefix == _CONNECTION and b"close" in value.lower():
+            self.close = True
+        return b""
 
     def declare(self, length: int | None) -> None:
         """Declare a length, if it is known and the application has declared none."""
@@ -121,70 +141,65 @@ class CheckedHead:
             self.length = length
 
 
-def _check_values(parts: list[bytes]) -> None:
-    """Raise ValueError if one of the values in a head's parts would split it.
-
-    RFC 9110 section 5.5: no value has a CR, LF or NUL. (Octets as numbers: CPython's `bytes in bytes` raises and drops
-    a TypeError first.)
-    """
-    for index in range(2, len(parts), 2):
-        value = parts[index]
-        if _CR in value or _LF in value or _NUL in value:
-            raise ValueError(f"the value of response header {parts[index - 1][2:-2]!r} holds CR, LF or NUL")
-
-
 def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> CheckedHead:
     """Check and encode a head, given as octets.
 
     Raises ValueError for a head that must not be sent, TypeError for parts that are not bytes.
     """
-    head = _new_head()
+    head = CheckedHead.__new__(CheckedHead) if COMPILED else CheckedHead()  # each is as cheap as it gets
+    head.length = _UNDECLARED
+    head.close = head.dated = False
     if COMPILED and type(headers) is list and _encode_usual(head, first_line, headers, _PREFIXES, bytes):
         return head
-    parts = [first_line]
-    for name, given in headers:
-        value = given if type(given) is bytes else _as_octets(given)
-        prefix = _PREFIXES.get(name)
-        if prefix is None:
-            prefix = _learn(name)
-        if len(prefix) > 1:
-            parts.append(prefix)
-            parts.append(value)
-        else:
-            head.note(parts, prefix, value)
-    head.seal(parts)
+    lines = [first_line]
+    for field in headers:
+        try:
+            line = _LINES.get(field)
+        except TypeError:  # it cannot be hashed, as a list
+            line = None
+        if line is None:
+            name, given = field
+            value = given if type(given) is bytes else _as_octets(given)
+            line = head.take(field, name, _PREFIXES.get(name) or _learn(name), value)
+        lines.append(line)
+    head.octets = b"".join(lines)
     return head
 
 
 def encode_text(first_line: bytes, headers: Iterable[tuple[str, str]]) -> CheckedHead:
     """Check and encode a head, given as WSGI applications do (PEP 3333). Raises ValueError or TypeError."""
-    head = _new_head()
+    head = CheckedHead.__new__(CheckedHead) if COMPILED else CheckedHead()
+    head.length = _UNDECLARED
+    head.close = head.dated = False
     if COMPILED and type(headers) is list and _encode_usual(head, first_line, headers, _TEXT_PREFIXES, str):
         return head
-    parts = [first_line]
+    lines = [first_line]
     for field in headers:
         try:
-            name, given = field
-            prefix = _TEXT_PREFIXES.get(name)
-            unknown = name.encode("latin-1") if prefix is None else b""
-            if type(given) is str:
-                text = given
-                value = text.encode("latin-1")
-            else:
-                value = given.encode("latin-1")
-        except UnicodeEncodeError:
-            raise ValueError(f"header {field!r} has characters beyond latin-1 (PEP 3333)") from None
-        except (AttributeError, TypeError, ValueError):
-            raise TypeError(f"header {field!r} is not a tuple of two str (PEP 3333)") from None
-        if prefix is None:
-            prefix = _learn_text(name, unknown)
-        if len(prefix) > 1:
-            parts.append(prefix)
-            parts.append(value)
-        else:
-            head.note(parts, prefix, value)
-    head.seal(parts)
+            line = _LINES.get(field)
+        except TypeError:
+            line = None
+        lines.append(_encode_text_field(head, field) if line is None else line)
+    head.octets = b"".join(lines)
     return head
+
+
+def _encode_text_field(head: CheckedHead, field: tuple[str, str]) -> bytes:
+    """See CheckedHead.take."""
+    try:
+        name, given = field
+        prefix = _TEXT_PREFIXES.get(name)
+        unknown = name.encode("latin-1") if prefix is None else b""
+        if type(given) is str:
+            text = given
+            value = text.encode("latin-1")
+        else:
+            value = given.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"header {field!r} has characters beyond latin-1 (PEP 3333)") from None
+    except (AttributeError, TypeError, ValueError):
+        raise TypeError(f"header {field!r} is not a tuple of two str (PEP 3333)") from None
+    return head.take(field, name, _learn_text(name, unknown) if prefix is None else prefix, value)
 
 
 def _encode_usual(
@@ -229,26 +244,36 @@ def _encode_usual(
     return True
 
 
-def _new_head() -> CheckedHead:
-    head = CheckedHead.__new__(CheckedHead)  # as cheap as it gets, compiled
-    head.length = _UNDECLARED
-    head.close = head.dated = False
-    return head
-
-
 def _number(octets: Any, at: int, end: int) -> int:
-    """A Content-Length that stands there; UNDECLARED if it is none, or has more digits than any length has."""
+    """A Content-Length that stands there; UNDECLARED if it is none, or has more digits than any length has. Compiled."""
     number = 0
     if not 0 < end - at <= _DIGITS_MAX:
         return _UNDECLARED
-    if not COMPILED:  # else the loop is cheaper
-        return int(octets) if octets.isdigit() else _UNDECLARED
     for index in range(at, end):
         digit = octets[index] - _ZERO
         if not 0 <= digit <= 9:
             return _UNDECLARED
         number = number * 10 + digit
     return number
+
+
+def _learn_number(digits: bytes) -> int:
+    """See _number; uncompiled, of a value that is not in the table."""
+    if not digits.isdigit() or len(digits) > _DIGITS_MAX:
+        return _UNDECLARED
+    number = int(digits)
+    if len(_NUMBERS) < _NUMBERS_MAX:
+        _NUMBERS[digits] = number
+    return number
+
+
+def _learn_line(field: object, line: bytes) -> None:
+    """Put a field of a usual name in the table, if it is one that cannot change."""
+    if type(field) is not tuple or not all(type(part) in (bytes, str) for part in field):
+        return
+    if len(_LINES) >= _LINES_MAX:
+        _LINES.clear()
+    _LINES[field] = line
 
 
 def length_field(length: int) -> bytes:
@@ -275,9 +300,12 @@ def _learn(name: bytes) -> bytes:
         raise TypeError(f"response header names must be bytes, not {type(name).__name__}: {name!r}")
     if TOKEN_PATTERN.fullmatch(name) is None:
         raise ValueError(f"response header name {name!r} is not a token")
-    prefix = _SPECIAL.get(name.lower()) or b"\r\n" + name + b": "
+    lower = name.lower()
+    prefix = _SPECIAL.get(lower) or b"\r\n" + name + b": "
     if len(_PREFIXES) < _PREFIXES_MAX:
         _PREFIXES[name] = prefix
+        if lower in _USUAL:
+            _USUAL_PREFIXES.add(prefix)
     return prefix
 
 
