@@ -91,7 +91,7 @@ class AsgiGateway(Gateway):
         if request.query:
             scope["query_string"] = request.query
         # The application may change its list.
-        scope["headers"] = request.headers if request.first is None else list(request.headers)
+        scope["headers"] = request.headers if request.first is None else [*request.headers]
         scope["state"] = self.state.copy()
         scope["extensions"] = self._http_extensions.copy()  # middleware takes away what it cannot pass on
         return scope
@@ -129,7 +129,7 @@ class AsgiExchange(AsgiExtensions):
         self.slot = -1
         self._gateway = gateway
         self._body = b""
-        self._ended = False  # the request body is complete
+        self._ended = request.length == 0  # the request body is complete
         self._told = False  # and the application has been given its end
         self._head: dict[str, Any] | None = None
         self._sent = False

@@ -74,7 +74,7 @@ class WsgiExchange(Exchange):
         self._gateway = gateway
         self._body: Spool | None = None  # while there is any
         self._started = False
-        self._ended = False
+        self._ended = request.length == 0
         self._status = 0
         self._head: CheckedHead | None = None
         self._sent = False  # the head is on its way

@@ -57,7 +57,7 @@ class Exchange:
         raise NotImplementedError
 
     def end(self) -> None:
-        """The request body is complete; called once, also when there is none."""
+        """The request body is complete; called once, not where there is none (`request.length` is 0)."""
         raise NotImplementedError
 
     def hung_up(self) -> None:

@@ -247,7 +247,6 @@ class H1Reading(H1Files):
             self._state = READ
             if data or not self._reading:
                 self._keep_for_later(data)
-            exchange.end()
         else:
             self._begin_body(request, data)
         if self._exchange is exchange:  # a malformed body may have ended it already

@@ -29,7 +29,7 @@ STATUS_LINES = {
 _PREFIXES: dict[bytes, bytes] = {}
 _TEXT_PREFIXES: dict[str, bytes] = {}  # the same, of WSGI applications
 _PREFIXES_MAX = 1024
-# Fields of usual names, as applications have given them -> their lines, which may be sent: most applications give the
+# Fields of usual names, as applications have given them -> their lines, which may be sent: most give the
 # same ones with every response. None whose value is a secret, or is another one each time.
 _LINES: dict[object, bytes] = {}
 _LINES_MAX = 1024  # a full table begins anew, so that a flood of odd values does not keep the usual ones out
@@ -245,7 +245,7 @@ def _encode_usual(
 
 
 def _number(octets: Any, at: int, end: int) -> int:
-    """A Content-Length that stands there; UNDECLARED if it is none, or has more digits than any length has. Compiled."""
+    """A Content-Length that stands there; UNDECLARED if it is none or has too many digits for one. Compiled only."""
     number = 0
     if not 0 < end - at <= _DIGITS_MAX:
         return _UNDECLARED

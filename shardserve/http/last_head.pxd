@@ -2,7 +2,7 @@ cimport cython
 from shardserve.http.parsers.scanner cimport Scanner
 from shardserve.http.request cimport Limits, Request, new_request, read_unusual
 
-cdef bytes CRLF
+cdef bytes CRLF, _LINE_END
 cdef int _CR
 cdef Py_ssize_t _KEPT_LEAST, _KEPT_MAX
 
@@ -20,7 +20,7 @@ cdef class LastHead:
     cdef _repeat(self, Request last, Request request)
 
 cdef class LastLines(LastHead):
-    @cython.locals(at=Py_ssize_t, last=Request, line=bytes, request=Request)
+    @cython.locals(at=Py_ssize_t, last=Request, line=bytes, method=str, request=Request)
     cpdef Request read(self, bytes head, Limits limits)
 
 @cython.locals(scanner=Scanner)

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from shardserve.http.grammar import CRLF
 from shardserve.http.request import Request, new_request, read_unusual
-from shardserve.http.request_line import read_line
+from shardserve.http.request_line import METHODS, read_target
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
     from shardserve.http.parsers.scanner import Scanner
     from shardserve.http.request import Field, Limits
 
-_KEPT_LEAST = 16  # octets of fields: fewer are read as fast as they are compared
+_LINE_END = b" HTTP/1.1\r\n"
+_KEPT_LEAST = 16 + len(_LINE_END)  # octets, of LastLines: fewer are read as fast as they are compared
 _KEPT_MAX = 2048  # what an idle connection may hold
 _CR = ord("\r")
 
@@ -70,7 +71,7 @@ class LastHead:
 
 
 class LastLines(LastHead):
-    """Without a scanner: its `_fields` begin with the end of the request line."""
+    """Without a scanner: its `_fields` begin with the version in the request line; before it are method and target."""
 
     __slots__ = ()
 
@@ -79,13 +80,18 @@ class LastLines(LastHead):
         last = self._request
         line = head.removesuffix(self._fields)
         if last is not None and _CR not in line and len(head) <= limits.least:
-            request = Request()
-            if read_line(request, line, limits) is None and request.version == "1.1":
-                self._repeat(last, request)
-                return request
+            word, _, target = line.partition(b" ")
+            method = "GET" if word == b"GET" else METHODS.get(word)  # comparing the usual one costs less
+            if method is not None:
+                request = Request()
+                request.method = method
+                request.version = "1.1"
+                if read_target(request, target) is None:
+                    self._repeat(last, request)
+                    return request
         request = read_unusual(head, self._parser, limits)
-        at = head.find(CRLF)
-        if len(head) - at >= _KEPT_LEAST and len(head) <= limits.least:
+        at = head.find(_LINE_END)
+        if 0 < at < head.find(CRLF) and len(head) - at >= _KEPT_LEAST and len(head) <= limits.least:
             self._keep(head, at, request)
         return request
 
