@@ -7,10 +7,11 @@ from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
 from shardserve.native cimport join
 
+cdef bint COMPILED
 cdef int HEAD, READ
 cdef int TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING
 cdef Py_ssize_t _JOIN_MAX
-cdef dict _STATUS_LINES, _LENGTH_FIELDS
+cdef dict _STATUS_LINES
 cdef Py_ssize_t UNDECLARED
 
 cdef class H1Writing(Connection):

@@ -14,7 +14,8 @@ from shardserve.http.connection import NEVER, Connection
 from shardserve.http.grammar import CRLF, HEAD_END
 from shardserve.http.h1_states import BY_CHUNKS, BY_CLOSE, BY_LENGTH, HEAD, NOTHING, READ, TO_COME
 from shardserve.http.head import (
-    LENGTH_FIELDS,
+    SHORT_LENGTHS,
+    SHORT_MAX,
     STATUS_LINES,
     UNDECLARED,
     CheckedHead,
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
-# As names of this module: CPython 3.11 takes twice as long to call a method of an imported one.
-_STATUS_LINES, _LENGTH_FIELDS = STATUS_LINES, LENGTH_FIELDS
+# As a name of this module: CPython 3.11 takes twice as long to call a method of an imported one.
+_STATUS_LINES = STATUS_LINES
+COMPILED = not __file__.endswith((".py", ".pyc"))
 _JOIN_MAX = 65536  # octets of a body that are copied to leave with the head in one write
 _CLIENT_GONE = 499  # in the access log, for a client that left before the head; nginx's number
 
@@ -167,7 +169,9 @@ class H1Writing(Connection):
             self._framing = BY_CLOSE
             self._keep = False
             return b""
-        return _LENGTH_FIELDS.get(length) or length_field(length)  # a call less, nearly always
+        if not COMPILED and length < SHORT_MAX:
+            return SHORT_LENGTHS[length]  # as length_field would, with a call less
+        return length_field(length)
 
     def write(self, exchange: Exchange, body: bytes, more: bool) -> None:
         """See Wire.write."""

@@ -64,7 +64,7 @@ _SPECIAL = {
 UNDECLARED = -1  # a length that is not known
 _UNDECLARED = UNDECLARED  # of its own in C, compiled
 _DIGITS_MAX = 18
-# Where a head is put together, compiled: by one thread at a time, since nothing that is done meanwhile gives up the GIL.
+# Where a head is put together, compiled: by one thread at a time, since nothing done meanwhile gives up the GIL.
 _ROOM_SIZE = 4096
 _ROOM = bytearray(_ROOM_SIZE)
 _ZERO = ord("0")
