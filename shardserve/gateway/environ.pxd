@@ -5,6 +5,7 @@ from shardserve.http.request cimport Request
 
 cdef dict _NAMES
 cdef type _BytesIO
+cdef str HTTP_1_1
 
 cdef class Known:
     cdef public dict base

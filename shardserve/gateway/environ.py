@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from shardserve.gateway.target import decode_path, split_root
+from shardserve.http.request_line import HTTP_1_1
 
 if TYPE_CHECKING:
     from shardserve.gateway.spool import Spool
@@ -124,7 +125,7 @@ def make_environ(
         environ["RAW_URI"] = f"{target}?{query}"
     else:
         environ["RAW_URI"] = target
-    if request.version != "1.1":
+    if request.version != HTTP_1_1:
         environ["SERVER_PROTOCOL"] = "HTTP/1.0"
     environ["wsgi.input"] = _BytesIO.__new__(_BytesIO) if body is None else body.file()
     if request.length != 0:

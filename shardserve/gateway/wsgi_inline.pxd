@@ -22,7 +22,7 @@ cdef class InlineGateway(WsgiGateway):
     cdef public bint _hidden
     cdef InlineExchange _spare
 
-    cpdef bint take(self, InlineExchange exchange) except? True
+    cpdef bint take(self, InlineExchange exchange) except -1
     cpdef rest(self, Service service)
     @cython.locals(exchange=InlineExchange)
     cpdef Exchange open(self, Wire wire, Request request)
@@ -56,7 +56,7 @@ cdef class InlineExchange(WsgiExchange):
     @cython.locals(wire=Wire, service=Service, until="long long")
     cdef _go_on(self, block)
     @cython.locals(head=CheckedHead)
-    cdef bint _is_whole(self, block) except? True
+    cdef bint _is_whole(self, block) except -1
     cpdef _resume(self, _)
     @cython.locals(wire=Wire, head=CheckedHead)
     cdef _send(self, block, bint more)

@@ -173,7 +173,8 @@ class InlineExchange(WsgiExchange):
             if self._plain:
                 self._body_done()
                 self.wire.respond(self, self._status, self._head, block, False)  # type: ignore[arg-type]  # it is set
-                self._context = self._body = None
+                self._sent = True
+                self._context = self._body = self._head = self.request = None  # type: ignore[assignment]  # it is over
                 self._inline._spare = self  # noqa: SLF001 its gateway's own
                 return
             self._go_on(block)

@@ -41,7 +41,7 @@ cdef class H1Reading(H1Files):
     cpdef _pump(self, bytes data)
     cpdef _await_head(self, bytes data)
     @cython.locals(service=Service, head=bytes, last=LastHead, request=Request, exchange=Exchange)
-    cpdef bint _begin(self, bytes data, Py_ssize_t end) except? True
+    cpdef bint _begin(self, bytes data, Py_ssize_t end) except -1
     @cython.locals(exchange=Exchange, pace=BodyPace, body=ChunkedBody)
     cpdef _read_body(self, bytes data)
     cpdef _throw_away(self, bytes data)

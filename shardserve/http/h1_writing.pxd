@@ -11,6 +11,7 @@ cdef bint COMPILED
 cdef int HEAD, READ
 cdef int TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING
 cdef Py_ssize_t _JOIN_MAX
+cdef str HTTP_1_1
 cdef dict _STATUS_LINES
 cdef Py_ssize_t UNDECLARED
 
@@ -30,7 +31,7 @@ cdef class H1Writing(Connection):
 
     cpdef _finish(self)
     cpdef _end(self)
-    cpdef bint _unread_is_large(self) except? True
+    cpdef bint _unread_is_large(self) except -1
     @cython.locals(method=str)
     cpdef bytes _choose_framing(self, Request request, Py_ssize_t length, int status, body, bint more)
     @cython.locals(request=Request, service=Service, head=CheckedHead, framing=bytes, connection=bytes, end=bytes,

@@ -23,6 +23,7 @@ from shardserve.http.head import (
     length_field,
     status_line,
 )
+from shardserve.http.request_line import HTTP_1_1
 from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
 from shardserve.native import join
@@ -130,7 +131,7 @@ class H1Writing(Connection):
         connection = b""
         if not self._keep:
             connection = _CLOSE_LINE
-        elif request.version == "1.0":
+        elif request.version != HTTP_1_1:
             connection = _KEEP_LINE
         end = HEAD_END if head.dated else service.date_end
         size = len(body)
@@ -162,7 +163,7 @@ class H1Writing(Connection):
             if length == UNDECLARED:
                 length = len(body)
             self._unsent = length
-        elif request.version == "1.1":
+        elif request.version == HTTP_1_1:
             self._framing = BY_CHUNKS
             return _CHUNKED_LINE
         else:

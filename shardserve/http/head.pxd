@@ -1,5 +1,5 @@
 cimport cython
-from shardserve.native cimport put_octets, put_text
+from shardserve.native cimport is_unshared, put_octets, put_text
 
 ctypedef const unsigned char* Octets
 
@@ -29,6 +29,9 @@ cpdef CheckedHead encode_text(bytes first_line, headers)
 @cython.locals(value=bytes, prefix=bytes, text=str, unknown=bytes)
 cdef bytes _encode_text_field(CheckedHead head, field)
 cpdef bytes length_field(Py_ssize_t length)
+cdef CheckedHead _last
+@cython.locals(head=CheckedHead)
+cdef CheckedHead _new_head()
 @cython.locals(
     room="unsigned char*", size=Py_ssize_t, length=Py_ssize_t, at=Py_ssize_t, begin=Py_ssize_t, end=Py_ssize_t,
     index=Py_ssize_t, prefix=bytes,

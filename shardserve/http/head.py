@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from shardserve.http.grammar import TOKEN_PATTERN
+from shardserve.native import is_unshared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -146,7 +147,7 @@ def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> 
 
     Raises ValueError for a head that must not be sent, TypeError for parts that are not bytes.
     """
-    head = CheckedHead.__new__(CheckedHead) if COMPILED else CheckedHead()  # each is as cheap as it gets
+    head = _new_head() if COMPILED else CheckedHead()
     head.length = _UNDECLARED
     head.close = head.dated = False
     if COMPILED and type(headers) is list and _encode_usual(head, first_line, headers, _PREFIXES, bytes):
@@ -168,7 +169,7 @@ def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> 
 
 def encode_text(first_line: bytes, headers: Iterable[tuple[str, str]]) -> CheckedHead:
     """Check and encode a head, given as WSGI applications do (PEP 3333). Raises ValueError or TypeError."""
-    head = CheckedHead.__new__(CheckedHead) if COMPILED else CheckedHead()
+    head = _new_head() if COMPILED else CheckedHead()
     head.length = _UNDECLARED
     head.close = head.dated = False
     if COMPILED and type(headers) is list and _encode_usual(head, first_line, headers, _TEXT_PREFIXES, str):
@@ -242,6 +243,19 @@ def _encode_usual(
     head.octets = room[:at]  # type: ignore[assignment]  # which makes bytes, compiled
     head.length = length
     return True
+
+
+_last: CheckedHead | None = None
+
+
+def _new_head() -> CheckedHead:
+    """One to be filled; the one before it where nobody has that any more. Compiled only."""
+    global _last
+    head, _last = _last, None
+    if head is None or not is_unshared(head):
+        head = CheckedHead.__new__(CheckedHead)
+    _last = head
+    return head
 
 
 def _number(octets: Any, at: int, end: int) -> int:

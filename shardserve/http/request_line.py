@@ -22,7 +22,8 @@ METHODS = {
 }
 
 _VERSION = re.compile(rb"HTTP/(\d)\.\d")
-_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+HTTP_1_1 = "1.1"  # one object for all: compiled, what is the same object is compared at once
+_VERSIONS = {b"HTTP/1.1": HTTP_1_1, b"HTTP/1.0": "1.0"}
 # Section 3.2. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
 TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
@@ -65,7 +66,7 @@ def _read_unusual_line(request: Request, line: bytes, limits: Limits) -> bytes:
         raise ProtocolError(400, "malformed request line")
     if found[1] != b"1":
         raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    request.method, request.version = words[0].decode(), _VERSIONS.get(words[2], "1.1")
+    request.method, request.version = words[0].decode(), _VERSIONS.get(words[2], HTTP_1_1)
     return words[1]
 
 

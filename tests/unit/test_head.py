@@ -7,12 +7,14 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from shardserve.http.head import UNDECLARED, CheckedHead, date_line, encode_fields, encode_text, status_line
+from shardserve.http.head import UNDECLARED, CheckedHead, date_line, encode_fields, encode_text, length_field, status_line
 
 
 def fields(*headers: tuple[Any, Any]) -> CheckedHead:
-    return encode_fields(b"HTTP/1.1 200 OK", headers)
+    return encode_fields(b"HTTP/1.1 200 OK", list(headers))
 
 
 def encode(*headers: tuple[Any, Any]) -> bytes:
@@ -183,3 +185,54 @@ def test_a_subclass_of_str_is_as_good_as_str() -> None:
 def test_a_value_that_would_split_is_refused_in_fields_that_are_not_sent_as_well(name: bytes) -> None:
     with pytest.raises(ValueError, match="holds CR, LF or NUL"):
         fields((name, b"close\r\nX: y"))
+
+
+NAMES = ["X-A", "x-a", "Content-Length", "content-length", "Date", "Connection", "Keep-Alive", "Set-Cookie", "X A", "", 5]
+VALUES = ["a", "", "5", "05", "6", "-1", "9" * 18, "9" * 19, "\xe9", "\u20ac", "a\rb", "a\nb", "\0", "close", "x" * 4000, 5]
+
+
+class Name(str):
+    __slots__ = ()
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([*NAMES, Name("X-A")]), st.sampled_from([*VALUES, Name("v")])), max_size=5))
+@example([("X-A", "x" * 4000), ("X-A", "y" * 100)])
+@example([("X-A", "x" * (4096 - len("HTTP/1.1 200 OK\r\nX-A: "))), ("Content-Length", "1")])
+def test_a_list_is_encoded_as_anything_else_that_has_its_fields(pairs: list[tuple[Any, Any]]) -> None:
+    """Compiled, a list is read in another way; what it does not take, it leaves to the one for all."""
+
+    def outcome(headers: Any, encode_any: Any) -> Any:
+        try:
+            head = encode_any(b"HTTP/1.1 200 OK", headers)
+        except (TypeError, ValueError) as error:
+            return type(error), str(error)
+        return head.octets, head.length, head.close, head.dated
+
+    for _ in range(2):  # names are known from the second time on
+        assert outcome(pairs, encode_text) == outcome(iter(pairs), encode_text)
+        octets = [tuple(one.encode("utf-8") if isinstance(one, str) else one for one in pair) for pair in pairs]
+        assert outcome(octets, encode_fields) == outcome(iter(octets), encode_fields)
+
+
+@pytest.mark.parametrize("field", [("X-A",), ("X-A", "a", "b"), ["X-A", "a"], "ab", None, 5])
+def test_a_field_of_another_shape_is_the_same_in_a_list_and_elsewhere(field: Any) -> None:
+    def outcome(headers: Any) -> Any:
+        try:
+            return encode_text(b"", headers).octets
+        except TypeError as error:
+            return str(error)
+
+    assert outcome([("X-A", "1"), field]) == outcome(iter([("X-A", "1"), field]))
+
+
+def test_a_head_that_is_kept_stays_what_it_is_when_others_are_encoded() -> None:
+    kept = [encode_text(b"HTTP/1.1 200 OK", [("Content-Length", str(number))]) for number in range(3)]
+    encode_text(b"HTTP/1.1 404 Not Found", [("X-A", "b")])
+    assert [(head.octets, head.length) for head in kept] == [(b"HTTP/1.1 200 OK", number) for number in range(3)]
+
+
+@pytest.mark.parametrize("length", [0, 1023, 1024, 10**12])
+def test_a_length_has_its_field(length: int) -> None:
+    assert length_field(length) == b"\r\ncontent-length: %d" % length
+    assert length_field(length) == b"\r\ncontent-length: %d" % length

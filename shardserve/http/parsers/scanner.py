@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shardserve.http.request import CONNECTIONS, KNOWN_HOSTS
-from shardserve.http.request_line import METHODS, TARGET_OCTETS
+from shardserve.http.request_line import HTTP_1_1, METHODS, TARGET_OCTETS
 
 if TYPE_CHECKING:
     from shardserve.http.request import Limits, Request
@@ -104,7 +104,7 @@ class Scanner:
         if not head.startswith(_LINE_END, at):
             return -1
         request.method = method
-        request.version = "1.1"
+        request.version = HTTP_1_1
         return at + 11
 
     def _read_fields(self, head: bytes, at: int, request: Request) -> bool:
