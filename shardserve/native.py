@@ -37,10 +37,7 @@ def join(parts: tuple[bytes, ...]) -> bytes:
 
 
 def method(owner: object, name: str) -> Any:
-    """getattr(owner, name); cheaper for a method, where the owner's class is compiled, and has no attribute of that name.
-
-    Such a class has none that hides a method: its attributes are declared.
-    """
+    """getattr(owner, name), cheaper for a method of a compiled class: no attribute of an object can hide it there."""
     return c_method(owner, name)
 
 

@@ -169,7 +169,7 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
 
 def new_request() -> Request:
     """One of which nothing holds but that `first` is None: a parser sets the rest. As cheap as it gets, compiled."""
-    global _last  # noqa: PLW0603
+    global _last
     if not COMPILED:
         request = Request.__new__(Request)
         request.first = None

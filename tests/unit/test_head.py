@@ -10,7 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shardserve.http.head import UNDECLARED, CheckedHead, date_line, encode_fields, encode_text, length_field, status_line
+from shardserve.http.head import (
+    UNDECLARED,
+    CheckedHead,
+    date_line,
+    encode_fields,
+    encode_text,
+    length_field,
+    status_line,
+)
 
 
 def fields(*headers: tuple[Any, Any]) -> CheckedHead:
@@ -187,8 +195,37 @@ def test_a_value_that_would_split_is_refused_in_fields_that_are_not_sent_as_well
         fields((name, b"close\r\nX: y"))
 
 
-NAMES = ["X-A", "x-a", "Content-Length", "content-length", "Date", "Connection", "Keep-Alive", "Set-Cookie", "X A", "", 5]
-VALUES = ["a", "", "5", "05", "6", "-1", "9" * 18, "9" * 19, "\xe9", "\u20ac", "a\rb", "a\nb", "\0", "close", "x" * 4000, 5]
+NAMES = [
+    "X-A",
+    "x-a",
+    "Content-Length",
+    "content-length",
+    "Date",
+    "Connection",
+    "Keep-Alive",
+    "Set-Cookie",
+    "X A",
+    "",
+    5,
+]
+VALUES = [
+    "a",
+    "",
+    "5",
+    "05",
+    "6",
+    "-1",
+    "9" * 18,
+    "9" * 19,
+    "\xe9",
+    "\u20ac",
+    "a\rb",
+    "a\nb",
+    "\0",
+    "close",
+    "x" * 4000,
+    5,
+]
 
 
 class Name(str):

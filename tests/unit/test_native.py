@@ -38,7 +38,8 @@ def test_what_is_no_octets_is_not_joined(parts: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [([], "append"), ({}, "get"), ("a", "upper"), (gc, "collect"), (native, "join"), (dict, "fromkeys")]
+    ("owner", "name"),
+    [([], "append"), ({}, "get"), ("a", "upper"), (gc, "collect"), (native, "join"), (dict, "fromkeys")],
 )
 def test_a_method_is_the_one_that_getattr_gives(owner: object, name: str) -> None:
     assert native.method(owner, name) == getattr(owner, name)
