@@ -3,7 +3,7 @@ from shardserve.http.parsers.scanner cimport Scanner
 from shardserve.http.request cimport Limits, Request, new_request, read_unusual
 
 cdef bytes CRLF, _LINE_END
-cdef int _CR
+cdef int _CR, _SLASH
 cdef Py_ssize_t _KEPT_LEAST, _KEPT_MAX
 
 cdef class LastHead:

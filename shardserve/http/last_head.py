@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shardserve.http.grammar import CRLF
 from shardserve.http.request import Request, new_request, read_unusual
-from shardserve.http.request_line import METHODS, read_target
+from shardserve.http.request_line import METHODS, TARGET_OCTETS
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LINE_END = b" HTTP/1.1\r\n"
 _KEPT_LEAST = 16 + len(_LINE_END)  # octets, of LastLines: fewer are read as fast as they are compared
 _KEPT_MAX = 2048  # what an idle connection may hold
-_CR = ord("\r")
+_CR, _SLASH = b"\r/"
 
 
 class LastHead:
@@ -82,13 +82,14 @@ class LastLines(LastHead):
         if last is not None and _CR not in line and len(head) <= limits.least:
             word, _, target = line.partition(b" ")
             method = "GET" if word == b"GET" else METHODS.get(word)  # comparing the usual one costs less
-            if method is not None:
+            # As the scanner this takes only what the rules take, and leaves all else to them.
+            if method is not None and target and target[0] == _SLASH and not target.lstrip(TARGET_OCTETS):
                 request = Request()
                 request.method = method
                 request.version = "1.1"
-                if read_target(request, target) is None:
-                    self._repeat(last, request)
-                    return request
+                request.path, _, request.query = target.partition(b"?")
+                self._repeat(last, request)
+                return request
         request = read_unusual(head, self._parser, limits)
         at = head.find(_LINE_END)
         if 0 < at < head.find(CRLF) and len(head) - at >= _KEPT_LEAST and len(head) <= limits.least:

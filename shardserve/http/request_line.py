@@ -39,11 +39,6 @@ def read_line(request: Request, line: bytes, limits: Limits) -> bytes | None:
         request.version = "1.1" if version == b"HTTP/1.1" else _VERSIONS[version]
     except (ValueError, KeyError):
         target = _read_unusual_line(request, line, limits)
-    return read_target(request, target)
-
-
-def read_target(request: Request, target: bytes) -> bytes | None:
-    """Read the target (section 3.2) of a request whose method is known; return the authority of an absolute-form."""
     # Stripping costs less than looking for others with translate, which first makes a table, up to some 70 octets.
     if not target or target.lstrip(TARGET_OCTETS):
         raise ProtocolError(400, "malformed request target")
