@@ -3,7 +3,7 @@ from shardserve.native cimport is_unshared, put_octets, put_text
 
 ctypedef const unsigned char* Octets
 
-cdef dict _PREFIXES, _TEXT_PREFIXES, _LINES, _LENGTHS, _NUMBERS
+cdef dict _PREFIXES, _TEXT_PREFIXES, _LINES, _TEXT_LINES, _LENGTHS, _NUMBERS
 cdef set _USUAL_PREFIXES
 cdef int _CR, _LF, _NUL, _ZERO, _DIGITS_MAX
 cdef bint COMPILED

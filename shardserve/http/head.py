@@ -33,6 +33,7 @@ _PREFIXES_MAX = 1024
 # Fields of usual names, as applications have given them -> their lines, which may be sent: most give the
 # same ones with every response. None whose value is a secret, or is another one each time.
 _LINES: dict[object, bytes] = {}
+_TEXT_LINES: dict[object, bytes] = {}  # of WSGI applications: apart, since -bb forbids to compare text with octets
 _LINES_MAX = 1024  # a full table begins anew, so that a flood of odd values does not keep the usual ones out
 _LINE_MAX = 256  # octets of a line that may get in
 _USUAL = frozenset(
@@ -177,7 +178,7 @@ def encode_text(first_line: bytes, headers: Iterable[tuple[str, str]]) -> Checke
     lines = [first_line]
     for field in headers:
         try:
-            line = _LINES.get(field)
+            line = _TEXT_LINES.get(field)
         except TypeError:
             line = None
         lines.append(_encode_text_field(head, field) if line is None else line)
@@ -282,12 +283,13 @@ def _learn_number(digits: bytes) -> int:
 
 
 def _learn_line(field: object, line: bytes) -> None:
-    """Put a field of a usual name in the table, if it is one that cannot change."""
-    if type(field) is not tuple or not all(type(part) in (bytes, str) for part in field):
-        return
-    if len(_LINES) >= _LINES_MAX:
-        _LINES.clear()
-    _LINES[field] = line
+    """Put a field of a usual name in its table, if it is one that cannot change."""
+    kinds = {type(part) for part in field} if type(field) is tuple else {list}
+    if kinds == {bytes} or kinds == {str}:
+        table = _LINES if kinds == {bytes} else _TEXT_LINES
+        if len(table) >= _LINES_MAX:
+            table.clear()
+        table[field] = line
 
 
 def length_field(length: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shardserve.http.grammar import CRLF
 from shardserve.http.request import Request, new_request, read_unusual
-from shardserve.http.request_line import METHODS, TARGET_OCTETS
+from shardserve.http.request_line import HTTP_1_1, METHODS, TARGET_OCTETS
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
@@ -86,7 +86,7 @@ class LastLines(LastHead):
             if method is not None and target and target[0] == _SLASH and not target.lstrip(TARGET_OCTETS):
                 request = Request()
                 request.method = method
-                request.version = "1.1"
+                request.version = HTTP_1_1
                 request.path, _, request.query = target.partition(b"?")
                 self._repeat(last, request)
                 return request

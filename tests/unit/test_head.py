@@ -140,6 +140,26 @@ def test_a_bytearray_is_as_good_as_bytes_for_a_value() -> None:
     assert encode((b"X-A", bytearray(b"a"))) == b"HTTP/1.1 200 OK\r\nX-A: a\r\n\r\n"
 
 
+@pytest.mark.parametrize("field", [(b"Server", b"x"), [b"Server", b"x"], (b"Server", bytearray(b"x"))])
+def test_a_usual_field_means_the_same_when_it_comes_again(field: Any) -> None:
+    for _ in range(3):
+        assert encode(field, (b"Vary", b"y")) == b"HTTP/1.1 200 OK\r\nServer: x\r\nVary: y\r\n\r\n"
+        assert encode_text(b"", iter([("Server", "x")])).octets == b"\r\nServer: x"  # those of octets and of text
+        with pytest.raises(ValueError, match="holds CR, LF or NUL"):
+            encode((b"Server", b"x\n"))
+
+
+def test_an_application_that_makes_up_values_does_not_fill_the_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(9000):
+            encode_fields(b"", iter([(b"Server", b"%0200d" % number)]))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 9000 * 200
+
+
 def test_an_application_that_makes_up_names_does_not_fill_the_memory() -> None:
     tracemalloc.start()
     try:

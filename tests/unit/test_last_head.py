@@ -28,6 +28,10 @@ LINES = [
     b"GET / HTTP/1.0",
     b"GET http://other/ HTTP/1.1",
     b"GET  / HTTP/1.1",
+    b"GET / x HTTP/1.1",
+    b" / HTTP/1.1",
+    b"GET /\r HTTP/1.1",
+    b"GET /a HTTP/1.1\r\nX: y HTTP/1.1",
     b"BREW / HTTP/1.1",
     b"GET /\x7f HTTP/1.1",
 ]
@@ -80,6 +84,18 @@ def test_each_means_what_it_means_alone(name: str, heads: list[tuple[bytes, byte
         assert found == alone
         if isinstance(found, dict) and not reader.shared:
             found["headers"].append((b"an", b"application's"))
+
+
+@pytest.mark.parametrize("name", EVERY_PARSER)
+@pytest.mark.parametrize("line", LINES)
+def test_each_line_means_behind_a_usual_head_what_it_means_alone(name: str, line: bytes) -> None:
+    parser = parser_called(name)
+    reader, limits = Reader(parser), Limits(body=100)
+    reader.read(LINES[0] + b"\r\n" + FIELDS + b"\r\n", limits)
+    head = line + b"\r\n" + FIELDS + b"\r\n"
+    assert meaning(reader.read, head, limits) == meaning(
+        lambda *what: read_request(what[0], parser, what[1]), head, limits
+    )
 
 
 def test_each_head_of_the_corpus_means_the_same_when_it_comes_again() -> None:
