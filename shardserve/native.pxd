@@ -51,6 +51,18 @@ cdef extern from *:
         return PyObject_GetAttr(owner, name);
     }
 
+    /* Behind the first line feed; 0 if there is none. */
+    static inline Py_ssize_t shardserve_second_line(PyObject *octets) {
+        const char *begin = PyBytes_AS_STRING(octets), *found = memchr(begin, '\\n', PyBytes_GET_SIZE(octets));
+        return found == NULL ? 0 : found - begin + 1;
+    }
+
+    static inline int shardserve_holds(PyObject *octets, Py_ssize_t at, PyObject *part) {
+        Py_ssize_t size = PyBytes_GET_SIZE(part);
+        return at >= 0 && at <= PyBytes_GET_SIZE(octets) - size
+            && memcmp(PyBytes_AS_STRING(octets) + at, PyBytes_AS_STRING(part), size) == 0;
+    }
+
     /* Puts octets behind `at` others in a room; returns where they end, -1 if they do not fit. */
     static inline Py_ssize_t shardserve_put(
         unsigned char *room, Py_ssize_t size, Py_ssize_t at, const void *octets, Py_ssize_t count
@@ -78,6 +90,8 @@ cdef extern from *:
         return shardserve_put(room, size, at, PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
     }
     """
+    Py_ssize_t c_second_line "shardserve_second_line" (bytes octets) noexcept
+    bint c_holds "shardserve_holds" (bytes octets, Py_ssize_t at, bytes part) noexcept
     object c_method "shardserve_method" (object owner, str name)
     Py_ssize_t c_references "Py_REFCNT" (object owned) noexcept
     object c_join "shardserve_join" (tuple parts)
@@ -91,6 +105,8 @@ cdef extern from *:
 cpdef long long monotonic_ns() except? -1
 cpdef long long second() except? -1
 cpdef object method(owner, str name)
+cpdef bint holds(bytes octets, Py_ssize_t at, bytes part) except -1
+cpdef Py_ssize_t second_line(bytes octets) except -1
 cpdef bint is_unshared(object owned) except -1
 cpdef bytes join(tuple parts)
 cpdef object new_context()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     c_enter: Callable[[Context], int]
     c_leave: Callable[[Context], int]
     c_join: Callable[[tuple[bytes, ...]], bytes | None]
+    c_second_line: Callable[[bytes], int]
+    c_holds: Callable[[bytes, int, bytes], bool]
     c_method: Callable[[object, str], Any]
     c_references: Callable[[object], int]
 
@@ -41,6 +43,16 @@ def method(owner: object, name: str) -> Any:
     return c_method(owner, name)
 
 
+def second_line(octets: bytes) -> int:
+    """Where the second line begins, behind the first line feed; 0 if there is none."""
+    return c_second_line(octets)
+
+
+def holds(octets: bytes, at: int, part: bytes) -> bool:
+    """octets.startswith(part, at); `at` is no index from the end."""
+    return c_holds(octets, at, part)
+
+
 def is_unshared(owned: object) -> bool:
     """Whether the caller's variable is the only reference to an object, so that nobody sees what becomes of it."""
     return c_references(owned) == 1
@@ -54,11 +66,13 @@ def new_context() -> Context:
 if __file__.endswith((".py", ".pyc")):
     # Themselves, without a call in between.
     globals().update(
+        holds=lambda octets, at, part: octets.startswith(part, at),
         is_unshared=lambda _: False,  # to find out costs as much as a new object
         join=b"".join,
         method=getattr,
         monotonic_ns=time.monotonic_ns,
         new_context=Context,
+        second_line=lambda octets: octets.find(b"\n") + 1,
         second=lambda: int(time.time()),
     )
 

@@ -37,7 +37,7 @@ cdef class H1Reading(H1Files):
     cpdef data_received(self, bytes data)
     cpdef _keep_for_later(self, bytes data)
     cpdef release(self)
-    @cython.locals(end=Py_ssize_t, turns=int)
+    @cython.locals(end=Py_ssize_t, last=LastHead, turns=int)
     cpdef _pump(self, bytes data)
     cpdef _await_head(self, bytes data)
     @cython.locals(service=Service, head=bytes, last=LastHead, request=Request, exchange=Exchange)

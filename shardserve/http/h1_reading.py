@@ -174,7 +174,11 @@ class H1Reading(H1Files):
                 if data[0] == _CR and data.startswith(CRLF) and not self._blank:
                     self._blank = True  # section 2.2: an empty line before a request is skipped, one
                     data = data[2:]
-                end = find_head_end(data) if COMPILED else data.find(HEAD_END)
+                if not COMPILED:
+                    end = data.find(HEAD_END)
+                else:
+                    last = self._last_head
+                    end = find_head_end(data) if last is None else last.find_end(data)
                 if end < 0:
                     self._await_head(data)
                     return

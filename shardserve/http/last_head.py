@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shardserve.http.grammar import CRLF
+from shardserve.http.grammar import CRLF, HEAD_END, find_head_end
 from shardserve.http.request import Request, new_request, read_unusual
 from shardserve.http.request_line import HTTP_1_1, METHODS, TARGET_OCTETS
+from shardserve.native import holds, second_line
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
@@ -26,23 +27,34 @@ _CR, _SLASH = b"\r/"
 class LastHead:
     """One connection's. It holds no more than `_KEPT_MAX` octets of fields, and what they mean."""
 
-    __slots__ = ("_fields", "_headers", "_parser", "_request", "_scanner")
+    __slots__ = ("_again", "_fields", "_headers", "_parser", "_request", "_scanner")
 
     def __init__(self, parser: Parser, scanner: Scanner | None) -> None:
         self._parser = parser
         self._scanner = scanner
-        self._fields = b""  # the octets behind the request line, the empty line included
+        self._fields = b""  # the octets behind the request line, the empty line included; a Host at least
+        self._again = 0  # where find_end has seen them in the head that is read next
         self._headers: list[Field] = []
         self._request: Request | None = None  # that came with them
+
+    def find_end(self, data: bytes) -> int:
+        """find_head_end; compiled, without a look at fields that come again: there is no empty line within them."""
+        fields, at = self._fields, second_line(data)
+        if fields and at > 0 and holds(data, at, fields):
+            self._again = at
+            return at + len(fields) - len(HEAD_END)
+        self._again = 0
+        return find_head_end(data)
 
     def read(self, head: bytes, limits: Limits) -> Request:
         """Turn a whole head into a Request, as read_request does. Raises ProtocolError."""
         scanner, last = self._scanner, self._request
         assert scanner is not None  # else it is one of LastLines
+        again, self._again = self._again, 0
         if last is not None and len(head) <= limits.least:
             request = new_request()
             at = scanner.read_line(head, request)
-            if at > 0 and len(head) - at == len(self._fields) and head.endswith(self._fields):
+            if at > 0 and len(head) - at == len(self._fields) and (at == again or holds(head, at, self._fields)):
                 self._repeat(last, request)
                 return request
         request = new_request()

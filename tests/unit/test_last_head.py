@@ -109,6 +109,35 @@ def test_each_head_of_the_corpus_means_the_same_when_it_comes_again() -> None:
     assert again > 10
 
 
+PIECES = [*LINES, b"\r\n", b"\r\n", b"\n", b"\r", FIELDS, FIELDS + b"\r\n", b"Host: known\r\n", b" HTTP/1.1\r\n"]
+
+
+@pytest.mark.parametrize("name", EVERY_PARSER)
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=8), st.sampled_from(LINES), st.booleans())
+def test_the_end_of_a_head_is_where_its_first_empty_line_is(
+    name: str, pieces: list[bytes], line: bytes, usual: bool
+) -> None:
+    reader = make_last_head(parser_called(name))
+    reader.read(LINES[0] + b"\r\n" + FIELDS + b"\r\n", Limits())
+    for data in (b"".join(pieces), line + b"\r\n" * usual + b"".join(pieces)):
+        assert reader.find_end(data) == data.find(HEAD_END)
+
+
+def test_fields_that_have_been_seen_and_not_been_read_mean_nothing_later() -> None:
+    """A connection may look for the end of a head and then not read it."""
+    parser, limits = parser_called("builtin"), Limits()
+    reader = make_last_head(parser)
+    seen = LINES[0] + b"\r\n" + FIELDS + b"\r\n"
+    reader.read(seen, limits)
+    other = seen.replace(b"Cookie: a=b", b"Cookie: c=d")
+    for _ in range(2):
+        assert reader.find_end(seen) > 0
+        assert reader.find_end(other) > 0
+        assert reader.read(other, limits).field(b"cookie") == b"c=d"
+        assert reader.read(seen, limits).field(b"cookie") == b"a=b"
+
+
 @pytest.mark.parametrize("gateway", ["asgi", "wsgi"])
 def test_an_application_sees_each_of_them_whole(gateway: str) -> None:
     seen: list[Any] = []

@@ -31,6 +31,17 @@ def test_parts_are_joined_whatever_kind_of_octets_they_are(parts: tuple[Any, ...
     assert type(joined) is bytes
 
 
+@pytest.mark.parametrize("at", [0, 1, 3, 4, 5, 100])
+@pytest.mark.parametrize("part", [b"", b"a", b"bc", b"abcd", b"abcde", b"d"])
+def test_a_part_is_found_where_it_stands(at: int, part: bytes) -> None:
+    assert native.holds(b"abcd", at, part) == b"abcd".startswith(part, at)
+
+
+@pytest.mark.parametrize(("octets", "at"), [(b"", 0), (b"a", 0), (b"a\n", 2), (b"\n\n", 1), (b"a\r\nb\n", 3)])
+def test_the_second_line_begins_behind_the_first_line_feed(octets: bytes, at: int) -> None:
+    assert native.second_line(octets) == at
+
+
 @pytest.mark.parametrize("parts", [(b"a", "b"), (b"a", None), (b"a", 5)])
 def test_what_is_no_octets_is_not_joined(parts: Any) -> None:
     with pytest.raises(TypeError):

@@ -1,5 +1,6 @@
 cimport cython
 from shardserve.http.request cimport Limits, Request
+from shardserve.native cimport holds
 
 ctypedef const unsigned char* Octets
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shardserve.http.request import CONNECTIONS, KNOWN_HOSTS
 from shardserve.http.request_line import HTTP_1_1, METHODS, TARGET_OCTETS
+from shardserve.native import holds
 
 if TYPE_CHECKING:
     from shardserve.http.request import Limits, Request
@@ -101,7 +102,7 @@ class Scanner:
             while in_target[octets[at]] or octets[at] == _QUESTION:
                 at += 1
             request.query = octets[start:at]
-        if not head.startswith(_LINE_END, at):
+        if not holds(head, at, _LINE_END):
             return -1
         request.method = method
         request.version = HTTP_1_1
