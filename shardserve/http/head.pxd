@@ -3,7 +3,7 @@ from shardserve.native cimport is_unshared, put_octets, put_text
 
 ctypedef const unsigned char* Octets
 
-cdef dict _PREFIXES, _TEXT_PREFIXES, _LINES, _TEXT_LINES, _LENGTHS, _NUMBERS
+cdef dict _PREFIXES, _TEXT_PREFIXES, _LINES, _TEXT_LINES, _HEADS, _LENGTHS, _NUMBERS
 cdef set _USUAL_PREFIXES
 cdef int _CR, _LF, _NUL, _ZERO, _DIGITS_MAX
 cdef bint COMPILED
@@ -22,7 +22,7 @@ cdef class CheckedHead:
     @cython.locals(declared=Py_ssize_t, line=bytes)
     cdef bytes take(self, field, name, bytes prefix, bytes value)
 
-@cython.locals(head=CheckedHead, lines=list, line=bytes, value=bytes)
+@cython.locals(head=CheckedHead, lines=list, line=bytes, value=bytes, prefix=bytes)
 cpdef CheckedHead encode_fields(bytes first_line, headers)
 @cython.locals(head=CheckedHead, lines=list, line=bytes)
 cpdef CheckedHead encode_text(bytes first_line, headers)

@@ -34,6 +34,11 @@ _PREFIXES_MAX = 1024
 # same ones with every response. None whose value is a secret, or is another one each time.
 _LINES: dict[object, bytes] = {}
 _TEXT_LINES: dict[object, bytes] = {}  # of WSGI applications: apart, since -bb forbids to compare text with octets
+# Heads of nothing but such fields and Content-Length, of the uncompiled form: nobody changes them. A full table begins
+# anew, too.
+_HEADS: dict[object, CheckedHead] = {}
+_HEADS_MAX = 256
+_HEAD_MAX = 1024  # octets of one that may get in
 _LINES_MAX = 1024  # a full table begins anew, so that a flood of odd values does not keep the usual ones out
 _LINE_MAX = 256  # octets of a line that may get in
 _USUAL = frozenset(
@@ -148,23 +153,39 @@ def encode_fields(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> 
 
     Raises ValueError for a head that must not be sent, TypeError for parts that are not bytes.
     """
+    fields: Iterable[tuple[bytes, bytes]] = headers
+    key: object = None
+    if not COMPILED:  # else it is encoded as fast as it is found
+        fields = tuple(headers)
+        key = (first_line, fields)
+        try:
+            known = _HEADS.get(key)
+        except TypeError:  # a field cannot be hashed, as a list
+            key = known = None
+        if known is not None:
+            return known
     head = _new_head() if COMPILED else CheckedHead()
     head.length = _UNDECLARED
     head.close = head.dated = False
     if COMPILED and type(headers) is list and _encode_usual(head, first_line, headers, _PREFIXES, bytes):
         return head
     lines = [first_line]
-    for field in headers:
+    for field in fields:
         try:
             line = _LINES.get(field)
-        except TypeError:  # it cannot be hashed, as a list
+        except TypeError:
             line = None
         if line is None:
             name, given = field
             value = given if type(given) is bytes else _as_octets(given)
-            line = head.take(field, name, _PREFIXES.get(name) or _learn(name), value)
+            prefix = _PREFIXES.get(name) or _learn(name)
+            line = head.take(field, name, prefix, value)
+            if prefix != _LENGTH:
+                key = None
         lines.append(line)
     head.octets = b"".join(lines)
+    if key is not None:
+        _learn_head(key, head)
     return head
 
 
@@ -280,6 +301,13 @@ def _learn_number(digits: bytes) -> int:
     if len(_NUMBERS) < _NUMBERS_MAX:
         _NUMBERS[digits] = number
     return number
+
+
+def _learn_head(key: object, head: CheckedHead) -> None:
+    if len(head.octets) <= _HEAD_MAX:
+        if len(_HEADS) >= _HEADS_MAX:
+            _HEADS.clear()
+        _HEADS[key] = head
 
 
 def _learn_line(field: object, line: bytes) -> None:
