@@ -149,11 +149,27 @@ def test_a_usual_field_means_the_same_when_it_comes_again(field: Any) -> None:
             encode((b"Server", b"x\n"))
 
 
+def test_a_head_that_comes_again_means_what_it_meant_whatever_came_between() -> None:
+    usual = [(b"Server", b"x"), (b"Content-Length", b"5")]
+    for _ in range(3):
+        head = encode_fields(b"A", usual)
+        assert (head.octets, head.length, head.close, head.dated) == (b"A\r\nServer: x", 5, False, False)
+        assert encode_fields(b"B", iter(usual)).octets == b"B\r\nServer: x"
+        assert encode_fields(b"A", [usual[0], (b"Content-Length", b"6")]).length == 6
+        more = encode_fields(b"A", [*usual, (b"Connection", b"close"), (b"Date", b"d")])
+        assert (more.octets, more.close, more.dated) == (b"A\r\nServer: x\r\ndate: d", True, True)
+        with pytest.raises(ValueError, match="differ"):
+            encode_fields(b"A", [*usual, (b"Content-Length", b"6")])
+    usual[0] = (b"Server", b"y")
+    assert encode_fields(b"A", usual).octets == b"A\r\nServer: y"
+
+
 def test_an_application_that_makes_up_values_does_not_fill_the_memory() -> None:
     tracemalloc.start()
     try:
         for number in range(9000):
             encode_fields(b"", iter([(b"Server", b"%0200d" % number)]))
+            encode_fields(b"", [(b"Server", b"x"), (b"Content-Length", b"%d" % number)])
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
