@@ -83,10 +83,12 @@ cdef extern from *:
     static inline Py_ssize_t shardserve_put_text(
         unsigned char *room, Py_ssize_t size, Py_ssize_t at, PyObject *text
     ) {
-        if (PyUnicode_READY(text) < 0 || PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND) {
-            PyErr_Clear();
+    #if PY_VERSION_HEX < 0x030C0000
+        if (!PyUnicode_IS_READY(text))
+            return -1;  /* of an API that 3.12 has parted with */
+    #endif
+        if (PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND)
             return -1;
-        }
         return shardserve_put(room, size, at, PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
     }
     """
