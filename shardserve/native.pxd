@@ -18,7 +18,89 @@ cdef extern from *:
         clock_gettime(CLOCK_REALTIME, &now);  /* not time(2): it may be a tick behind */
         return now.tv_sec;
     }
+
+    /* The parts of a tuple in a row; None where one is not exactly bytes. */
+    static PyObject *shardserve_join(PyObject *parts) {
+        Py_ssize_t size = 0, count = PyTuple_GET_SIZE(parts);
+        for (Py_ssize_t index = 0; index < count; index++) {
+            PyObject *part = PyTuple_GET_ITEM(parts, index);
+            if (!PyBytes_CheckExact(part) || PyBytes_GET_SIZE(part) > PY_SSIZE_T_MAX / 2 - size)
+                Py_RETURN_NONE;
+            size += PyBytes_GET_SIZE(part);
+        }
+        PyObject *joined = PyBytes_FromStringAndSize(NULL, size);
+        if (joined == NULL)
+            return NULL;
+        char *to = PyBytes_AS_STRING(joined);
+        for (Py_ssize_t index = 0; index < count; index++) {
+            PyObject *part = PyTuple_GET_ITEM(parts, index);
+            memcpy(to, PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part));
+            to += PyBytes_GET_SIZE(part);
+        }
+        return joined;
+    }
+
+    /* getattr: what that does for a method of a compiled class, without the look around where it might be hidden. */
+    static PyObject *shardserve_method(PyObject *owner, PyObject *name) {
+        PyObject *found = _PyType_Lookup(Py_TYPE(owner), name);
+        if (found != NULL && Py_IS_TYPE(found, &PyMethodDescr_Type)) {
+            PyMethodDef *method = ((PyMethodDescrObject *)found)->d_method;
+            if (!(method->ml_flags & METH_METHOD))
+                return PyCFunction_NewEx(method, owner, NULL);
+        }
+        return PyObject_GetAttr(owner, name);
+    }
+
+    /* Behind the first line feed; 0 if there is none. */
+    static inline Py_ssize_t shardserve_second_line(PyObject *octets) {
+        const char *begin = PyBytes_AS_STRING(octets), *found = memchr(begin, '\\n', PyBytes_GET_SIZE(octets));
+        return found == NULL ? 0 : found - begin + 1;
+    }
+
+    static inline int shardserve_holds(PyObject *octets, Py_ssize_t at, PyObject *part) {
+        Py_ssize_t size = PyBytes_GET_SIZE(part);
+        return at >= 0 && at <= PyBytes_GET_SIZE(octets) - size
+            && memcmp(PyBytes_AS_STRING(octets) + at, PyBytes_AS_STRING(part), size) == 0;
+    }
+
+    /* Puts octets behind `at` others in a room; returns where they end, -1 if they do not fit. */
+    static inline Py_ssize_t shardserve_put(
+        unsigned char *room, Py_ssize_t size, Py_ssize_t at, const void *octets, Py_ssize_t count
+    ) {
+        if (count > size - at)
+            return -1;
+        memcpy(room + at, octets, count);
+        return at + count;
+    }
+
+    static inline Py_ssize_t shardserve_put_octets(
+        unsigned char *room, Py_ssize_t size, Py_ssize_t at, PyObject *octets
+    ) {
+        return shardserve_put(room, size, at, PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets));
+    }
+
+    /* The same of a str, in latin-1; -1 also where that does not do. */
+    static inline Py_ssize_t shardserve_put_text(
+        unsigned char *room, Py_ssize_t size, Py_ssize_t at, PyObject *text
+    ) {
+    #if PY_VERSION_HEX < 0x030C0000
+        if (!PyUnicode_IS_READY(text))
+            return -1;  /* of an API that 3.12 has parted with */
+    #endif
+        if (PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND)
+            return -1;
+        return shardserve_put(room, size, at, PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
+    }
     """
+    Py_ssize_t c_second_line "shardserve_second_line" (bytes octets) noexcept
+    bint c_holds "shardserve_holds" (bytes octets, Py_ssize_t at, bytes part) noexcept
+    object c_method "shardserve_method" (object owner, str name)
+    Py_ssize_t c_references "Py_REFCNT" (object owned) noexcept
+    object c_join "shardserve_join" (tuple parts)
+    Py_ssize_t put_octets "shardserve_put_octets" (
+        unsigned char* room, Py_ssize_t size, Py_ssize_t at, bytes octets
+    ) noexcept
+    Py_ssize_t put_text "shardserve_put_text" (unsigned char* room, Py_ssize_t size, Py_ssize_t at, str text) noexcept
     long long c_monotonic_ns "shardserve_monotonic_ns" () noexcept nogil
     long long c_second "shardserve_second" () noexcept nogil
 
@@ -91,6 +173,11 @@ cdef extern from *:
 
 cpdef long long monotonic_ns() except? -1
 cpdef long long second() except? -1
+cpdef object method(owner, str name)
+cpdef bint holds(bytes octets, Py_ssize_t at, bytes part) except -1
+cpdef Py_ssize_t second_line(bytes octets) except -1
+cpdef bint is_unshared(object owned) except -1
+cpdef bytes join(tuple parts)
 cpdef object new_context()
 cpdef enter_context(context)
 cpdef leave_context(context)

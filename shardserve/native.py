@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextvars import Context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import select
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     c_receive: Callable[[int], bytes | None]
     c_transmit: Callable[[int, object], int]
     c_poll_ready: Callable[[select.epoll], list[int]]
+    c_join: Callable[[tuple[bytes, ...]], bytes | None]
+    c_second_line: Callable[[bytes], int]
+    c_holds: Callable[[bytes, int, bytes], bool]
+    c_method: Callable[[object, str], Any]
+    c_references: Callable[[object], int]
 
 _READ_MAX = 65536  # octets
 _READY_MAX = 64  # sockets
@@ -33,6 +38,32 @@ def monotonic_ns() -> int:
 def second() -> int:
     """int(time.time())."""
     return c_second()
+
+
+def join(parts: tuple[bytes, ...]) -> bytes:
+    """b"".join(parts), of which each may be anything that is like bytes."""
+    joined = c_join(parts)
+    return b"".join(parts) if joined is None else joined
+
+
+def method(owner: object, name: str) -> Any:
+    """getattr(owner, name), cheaper for a method of a compiled class: no attribute of an object can hide it there."""
+    return c_method(owner, name)
+
+
+def second_line(octets: bytes) -> int:
+    """Where the second line begins, behind the first line feed; 0 if there is none."""
+    return c_second_line(octets)
+
+
+def holds(octets: bytes, at: int, part: bytes) -> bool:
+    """octets.startswith(part, at); `at` is no index from the end."""
+    return c_holds(octets, at, part)
+
+
+def is_unshared(owned: object) -> bool:
+    """Whether the caller's variable is the only reference to an object, so that nobody sees what becomes of it."""
+    return c_references(owned) == 1
 
 
 def new_context() -> Context:
@@ -68,8 +99,19 @@ def _poll_ready(epoll: select.epoll) -> list[int]:
 
 if __file__.endswith((".py", ".pyc")):
     # Themselves, without a call in between.
-    globals().update(monotonic_ns=time.monotonic_ns, new_context=Context, second=lambda: int(time.time()))
-    globals().update(receive=_receive, transmit=os.write, poll_ready=_poll_ready)
+    globals().update(
+        holds=lambda octets, at, part: octets.startswith(part, at),
+        is_unshared=lambda _: False,  # to find out costs as much as a new object
+        join=b"".join,
+        method=getattr,
+        monotonic_ns=time.monotonic_ns,
+        new_context=Context,
+        poll_ready=_poll_ready,
+        receive=_receive,
+        second_line=lambda octets: octets.find(b"\n") + 1,
+        second=lambda: int(time.time()),
+        transmit=os.write,
+    )
 
 
 def enter_context(context: Context) -> None:

@@ -4,7 +4,8 @@ from shardserve.http.exchange cimport Exchange, Gateway, Wire
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
 
-cdef int CALLS_MAX
+cdef int CALLS_MAX, _CALLS_AGAIN
+cdef bint COMPILED
 
 cdef class AsgiGateway(Gateway):
     cdef public object app
@@ -16,7 +17,7 @@ cdef class AsgiGateway(Gateway):
     cdef public object open_websocket
     cdef public dict state
 
-    @cython.locals(path=str, root_path=str, base=dict, scope=dict)
+    @cython.locals(path=str, root_path=str, octets=bytes, base=dict, scope=dict)
     cpdef dict scope(self, Wire wire, Request request)
     @cython.locals(exchange=AsgiExchange)
     cpdef Exchange open(self, Wire wire, Request request)
@@ -30,8 +31,8 @@ cdef class AsgiExchange(AsgiExtensions):
     cdef public bint _told
     cdef public object _waiter
 
-    cdef open(self, Wire wire, Request request, AsgiGateway gateway)
-    @cython.locals(service=Service, request=Request)
+    cpdef open(self, Wire wire, Request request, AsgiGateway gateway)
+    @cython.locals(wire=Wire, service=Service, request=Request)
     cpdef start(self)
     cpdef Sending begin_sending(self, message)
     @cython.locals(head=dict, body=object, more=bint, wire=Wire)

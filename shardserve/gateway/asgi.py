@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # and a stream that waits for news would never be told (docs/decisions/0005-asgi-version.md).
 _VERSIONS = {"version": "3.0", "spec_version": "2.3"}
 _DISCONNECT = "http.disconnect"
+_CALLS_AGAIN = CALLS_MAX - 1  # that go on when there is room for one again
 COMPILED = not __file__.endswith((".py", ".pyc"))
 
 
@@ -58,9 +59,11 @@ class AsgiGateway(Gateway):
     def open(self, wire: Wire, request: Request) -> Exchange:
         """Open the exchange for a request. Raises ProtocolError for a bad WebSocket handshake."""
         if request.upgrade and self.open_websocket is not None:
-            return self.open_websocket(self, wire, request) or AsgiExchange(wire, request, self)
-        exchange = AsgiExchange.__new__(AsgiExchange)
-        exchange.open(wire, request, self)  # which __init__ would do: a quarter of the cost, compiled
+            socket = self.open_websocket(self, wire, request)
+            if socket is not None:
+                return socket
+        exchange = AsgiExchange.__new__(AsgiExchange) if COMPILED else AsgiExchange()  # each is as cheap as it gets
+        exchange.open(wire, request, self)
         return exchange
 
     def scope(self, wire: Wire, request: Request) -> dict[str, Any]:
@@ -69,13 +72,14 @@ class AsgiGateway(Gateway):
         if base is None:
             wire.memo = base = self._base_scope(wire)
         scope: dict[str, Any] = base.copy()
-        path = request.path.decode()  # visible ASCII, as request.py has it
+        octets = request.path
+        path = octets.decode()  # visible ASCII, as request.py has it
         if "%" in path:
-            path = decode_path(request.path).decode("utf-8", "replace")
+            path = decode_path(octets).decode("utf-8", "replace")
+        root_path = self.root_path
         if request.forwarded or request.ambiguous:
             scope["client"], scope["scheme"] = self.proxies.resolve(wire, request)
-            scope["root_path"] = self.proxies.root_path(wire, request, self.root_path)
-        root_path = scope["root_path"]
+            scope["root_path"] = root_path = self.proxies.root_path(wire, request, root_path)
         if root_path:
             path = "".join(split_root(path, root_path))
         if request.version != "1.1":
@@ -83,10 +87,11 @@ class AsgiGateway(Gateway):
         if request.method != "GET":
             scope["method"] = request.method
         scope["path"] = path
-        scope["raw_path"] = request.path
+        scope["raw_path"] = octets
         if request.query:
             scope["query_string"] = request.query
-        scope["headers"] = request.headers
+        # The application may change its list.
+        scope["headers"] = request.headers if request.first is None else [*request.headers]
         scope["state"] = self.state.copy()
         scope["extensions"] = self._http_extensions.copy()  # middleware takes away what it cannot pass on
         return scope
@@ -116,18 +121,15 @@ class AsgiExchange(AsgiExtensions):
 
     __slots__ = ("_body", "_ended", "_gateway", "_hung_up", "_task", "_told", "_waiter")
 
-    def __init__(self, wire: Wire, request: Request, gateway: AsgiGateway) -> None:
-        self.open(wire, request, gateway)
-
     def open(self, wire: Wire, request: Request, gateway: AsgiGateway) -> None:
-        """What __init__ does."""
+        """Be the exchange of this request: called once, before all else."""
         self.wire = wire
         self.request = request
         self.gone = False
         self.slot = -1
         self._gateway = gateway
         self._body = b""
-        self._ended = False  # the request body is complete
+        self._ended = request.length == 0  # the request body is complete
         self._told = False  # and the application has been given its end
         self._head: dict[str, Any] | None = None
         self._sent = False
@@ -142,11 +144,14 @@ class AsgiExchange(AsgiExtensions):
 
     def start(self) -> None:
         """See Exchange.start."""
-        service, request = self.wire.service, self.request
+        wire = self.wire
+        request = self.request
+        service = wire.service
         service.running.add(self)
         self.slot = service.box.began(self, request.method, request.path)
-        self.wire.calls += 1
-        self._task = self._gateway.spawn(self._run())
+        wire.calls += 1
+        spawn = self._gateway.spawn
+        self._task = spawn(self._run())
 
     def feed(self, data: bytes) -> None:
         """See Exchange.feed."""
@@ -224,7 +229,12 @@ class AsgiExchange(AsgiExtensions):
         Raises ClientDisconnected (an OSError) once the client has gone, RuntimeError for a message out of turn,
         ValueError or TypeError for a head that must not be sent; see also AsgiExtensions.
         """
-        waiting = self.take(message if type(message) is dict else dict(message))
+        if type(message) is not dict:
+            message = dict(message)
+        if self._head is None and message["type"] == "http.response.start" and not self.gone:
+            self._head = message  # as `take` would: a call less
+            return
+        waiting = self.take(message)
         if waiting is not None:
             await waiting
 
@@ -241,18 +251,18 @@ class AsgiExchange(AsgiExtensions):
                 body = _octets(body)
             if not more and "trailers" in head:
                 more = self._await_trailers(head)
+            wire = self.wire
             if self._sent:
                 self._done = not more
-                self.wire.write(self, body, more)
+                wire.write(self, body, more)
             else:
-                self.wire.respond(self, head["status"], head.get("headers", ()), body, more)
+                wire.respond(self, head["status"], head.get("headers", ()), body, more)
                 self._sent = True
                 self._done = not more
-            if self._done:
-                if self._waiter is not None:
-                    self._wake()
-            else:
-                return keep_up(self.wire)
+            if more:
+                return keep_up(wire)
+            if self._waiter is not None:
+                self._wake()
         elif kind == "http.response.start" and head is None:
             self._head = message
         else:
@@ -275,8 +285,9 @@ class AsgiExchange(AsgiExtensions):
     async def _run(self) -> None:
         gateway = self._gateway
         try:
+            app = gateway.app
             send = self.begin_sending if COMPILED else self.send
-            result = await gateway.app(gateway.scope(self.wire, self.request), self.receive, send)
+            result = await app(gateway.scope(self.wire, self.request), self.receive, send)
         except GeneratorExit:
             raise  # the loop has been closed over the task
         except BaseException as error:  # SystemExit too: a request must not end the worker
@@ -296,12 +307,16 @@ class AsgiExchange(AsgiExtensions):
         finally:
             self._done = True
             wire = self.wire
-            wire.calls -= 1
-            if wire.calls == CALLS_MAX - 1:
+            calls = wire.calls - 1
+            wire.calls = calls
+            if calls == _CALLS_AGAIN:
                 wire.returned()
             service = wire.service
             service.box.ended(self, self.slot)
-            service.ended(self)
+            if service.draining:
+                service.ended(self)  # it may have been the last
+            else:
+                service.running.discard(self)
 
 
 class Sending:

@@ -4,7 +4,8 @@ from shardserve.http.exchange cimport Wire
 from shardserve.http.request cimport Request
 
 cdef dict _NAMES
-cdef object _BytesIO
+cdef type _BytesIO
+cdef str HTTP_1_1
 
 cdef class Known:
     cdef public dict base

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from shardserve.gateway.target import decode_path, split_root
+from shardserve.http.request_line import HTTP_1_1
 
 if TYPE_CHECKING:
     from shardserve.gateway.spool import Spool
@@ -112,7 +113,7 @@ def make_environ(
         client, scheme = gateway.proxies.resolve(wire, request)
         _set_ends(environ, wire, client, scheme)
         root = gateway.proxies.root_path(wire, request, root)
-    if root or target[:1] != "/":
+    if root or not request.path.startswith(b"/"):
         root, path = split_root(path, root)
     if request.method != "GET":
         environ["REQUEST_METHOD"] = request.method
@@ -124,9 +125,9 @@ def make_environ(
         environ["RAW_URI"] = f"{target}?{query}"
     else:
         environ["RAW_URI"] = target
-    if request.version != "1.1":
+    if request.version != HTTP_1_1:
         environ["SERVER_PROTOCOL"] = "HTTP/1.0"
-    environ["wsgi.input"] = _BytesIO() if body is None else body.file()
+    environ["wsgi.input"] = _BytesIO.__new__(_BytesIO) if body is None else body.file()
     if request.length != 0:
         _set_length(environ, body)
     return environ

@@ -28,8 +28,12 @@ class LimitedAsgiGateway(AsgiGateway):
     def open(self, wire: Wire, request: Request) -> Exchange:
         """See AsgiGateway.open. A WebSocket lasts as long as its connection, and is not counted."""
         if request.upgrade and self.open_websocket is not None:
-            return self.open_websocket(self, wire, request) or LimitedAsgiExchange(wire, request, self)
-        return LimitedAsgiExchange(wire, request, self)
+            socket = self.open_websocket(self, wire, request)
+            if socket is not None:
+                return socket
+        exchange = LimitedAsgiExchange()
+        exchange.open_limited(wire, request, self)
+        return exchange
 
     def begin_next(self) -> None:
         """Have as many executed as may be."""
@@ -42,8 +46,9 @@ class LimitedAsgiExchange(AsgiExchange):
 
     __slots__ = ("_arriving", "_limited")
 
-    def __init__(self, wire: Wire, request: Request, gateway: LimitedAsgiGateway) -> None:
-        super().__init__(wire, request, gateway)
+    def open_limited(self, wire: Wire, request: Request, gateway: LimitedAsgiGateway) -> None:
+        """See AsgiExchange.open."""
+        self.open(wire, request, gateway)
         self._limited = gateway
         self._arriving = False  # its turn has not been asked for yet
 

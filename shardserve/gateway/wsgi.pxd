@@ -1,6 +1,7 @@
 from shardserve.http.exchange cimport Exchange, Gateway, Wire
 from shardserve.http.head cimport CheckedHead, encode_text
 from shardserve.http.request cimport Request
+from shardserve.native cimport method
 
 cdef dict _STATUSES
 

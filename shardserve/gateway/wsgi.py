@@ -16,6 +16,7 @@ from shardserve.gateway.spool import Room, Spool
 from shardserve.http.exchange import Exchange, Gateway
 from shardserve.http.head import CheckedHead, encode_text, status_line
 from shardserve.logs import log
+from shardserve.native import method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,7 +74,7 @@ class WsgiExchange(Exchange):
         self._gateway = gateway
         self._body: Spool | None = None  # while there is any
         self._started = False
-        self._ended = False
+        self._ended = request.length == 0
         self._status = 0
         self._head: CheckedHead | None = None
         self._sent = False  # the head is on its way
@@ -166,7 +167,7 @@ class WsgiExchange(Exchange):
         number, line = known or _learn_status(status)
         self._head = encode_text(line, headers)  # now, while the application can be told
         self._status = number
-        return self._write
+        return method(self, "_write")  # type: ignore[no-any-return]
 
     def _early_hints(self, headers: Fields) -> None:
         """Send 103 Early Hints with these fields, (name, value); nothing once the response has begun (gunicorn's name).

@@ -6,7 +6,7 @@ from shardserve.http.exchange cimport Exchange, Wire
 from shardserve.http.head cimport CheckedHead
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
-from shardserve.native cimport enter_context, leave_context, monotonic_ns, new_context
+from shardserve.native cimport enter_context, is_unshared, leave_context, method, monotonic_ns, new_context
 from shardserve.net.blackbox cimport BlackBox
 
 cdef bint COMPILED
@@ -20,8 +20,9 @@ cdef class InlineGateway(WsgiGateway):
     cdef public dict _waiting
     cdef public bint _resting
     cdef public bint _hidden
+    cdef InlineExchange _spare
 
-    cpdef bint take(self, InlineExchange exchange) except? True
+    cpdef bint take(self, InlineExchange exchange) except -1
     cpdef rest(self, Service service)
     @cython.locals(exchange=InlineExchange)
     cpdef Exchange open(self, Wire wire, Request request)
@@ -55,7 +56,7 @@ cdef class InlineExchange(WsgiExchange):
     @cython.locals(wire=Wire, service=Service, until="long long")
     cdef _go_on(self, block)
     @cython.locals(head=CheckedHead)
-    cdef bint _is_whole(self, block) except? True
+    cdef bint _is_whole(self, block) except -1
     cpdef _resume(self, _)
     @cython.locals(wire=Wire, head=CheckedHead)
     cdef _send(self, block, bint more)

@@ -16,7 +16,7 @@ from shardserve.gateway.failure import answer_failure, log_failure
 from shardserve.gateway.file_wrapper import FileWrapper
 from shardserve.gateway.spool import Spool
 from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway, check_block
-from shardserve.native import enter_context, leave_context, monotonic_ns, new_context
+from shardserve.native import enter_context, is_unshared, leave_context, method, monotonic_ns, new_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,6 +61,7 @@ class InlineGateway(WsgiGateway):
         self._waiting: dict[InlineExchange, None] = {}  # complete requests, behind a long step; in order of arrival
         self._resting = False  # there has been a long step in this turn of the loop: no further call
         self._hidden = False
+        self._spare: InlineExchange | None = None  # one that is over: to take it again is cheaper than to make one
 
     def hide_loop(self) -> None:
         """Hide the loop from now on, and not only during steps: two calls and two system calls less for each of them.
@@ -126,7 +127,9 @@ class InlineGateway(WsgiGateway):
 
     def open(self, wire: Wire, request: Request) -> InlineExchange:
         """Open the exchange for a request."""
-        exchange = InlineExchange.__new__(InlineExchange)
+        exchange, self._spare = self._spare, None
+        if exchange is None or not is_unshared(exchange):  # the application has kept its start_response, say
+            exchange = InlineExchange.__new__(InlineExchange)
         exchange.open_inline(wire, request, self)  # which __init__ would do: a quarter of the cost, compiled
         return exchange
 
@@ -170,6 +173,9 @@ class InlineExchange(WsgiExchange):
             if self._plain:
                 self._body_done()
                 self.wire.respond(self, self._status, self._head, block, False)  # type: ignore[arg-type]  # it is set
+                self._sent = True
+                self._context = self._body = self._head = self.request = None  # type: ignore[assignment]  # it is over
+                self._inline._spare = self  # noqa: SLF001 its gateway's own
                 return
             self._go_on(block)
         self._busy = False
@@ -224,8 +230,8 @@ class InlineExchange(WsgiExchange):
         """Call the application; returns the whole response, or its first block with `_blocks` or `_part` set."""
         gateway = self._inline
         environ = make_environ(gateway, self.wire, self.request, self._body)
-        environ["wsgi.early_hints"] = self._early_hints
-        result = gateway.app(environ, self._start_response)
+        environ["wsgi.early_hints"] = method(self, "_early_hints")
+        result = gateway.app(environ, method(self, "_start_response"))
         kind = type(result)
         if kind is not list and kind is not tuple:
             self._close = getattr(result, "close", None)

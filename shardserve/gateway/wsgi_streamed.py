@@ -39,6 +39,8 @@ class StreamedExchange(PoolExchange):
         self._stream = StreamedBody(
             request.length, invited=not request.expect_continue, more=self._ask_for_more, alive=wire.service.box.moved
         )
+        if self._ended:
+            self._stream.end()
         self._body = self._stream  # type: ignore[assignment]  # what a call does with a Spool can be done with it
 
     # On the loop

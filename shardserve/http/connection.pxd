@@ -14,4 +14,4 @@ cdef class Connection(Wire):
     cpdef Py_ssize_t count_waiting(self) except? -1
     cpdef expire(self)
     cpdef expire_reading(self)
-    cpdef bint _waits_for_client(self) except? True
+    cpdef bint _waits_for_client(self) except -1

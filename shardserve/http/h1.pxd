@@ -9,7 +9,7 @@ cdef double NEVER
 cdef class H1Connection(H1Reading):
     cdef public double _idle_until
 
-    cpdef bint _unread_is_large(self) except? True
+    cpdef bint _unread_is_large(self) except -1
     @cython.locals(service=Service)
     cpdef _finish(self)
     @cython.locals(service=Service)

@@ -130,7 +130,7 @@ class H1Connection(H1Reading):
         """See Wire.upgrade. What is sent from then on is delimited by close, as far as HTTP can see."""
         if exchange is not self._exchange:
             return
-        self.transport.write(encode_fields(_SWITCH, headers).octets() + HEAD_END)
+        self.transport.write(encode_fields(_SWITCH, headers).octets + HEAD_END)
         self._state = UPGRADED
         self._framing = BY_CLOSE
         self._status = 101

@@ -3,11 +3,12 @@ from shardserve.http.chunked cimport ChunkedBody
 from shardserve.http.exchange cimport Exchange
 from shardserve.http.grammar cimport find_head_end
 from shardserve.http.h1_files cimport H1Files
-from shardserve.http.last_head cimport LastHead
+from shardserve.http.last_head cimport LastHead, make_last_head
 from shardserve.http.pace cimport BodyPace
 from shardserve.http.request cimport Limits, Request
 from shardserve.http.service cimport Service
 
+cdef bint COMPILED
 cdef int CALLS_MAX
 cdef int CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
 cdef double NEVER
@@ -36,11 +37,11 @@ cdef class H1Reading(H1Files):
     cpdef data_received(self, bytes data)
     cpdef _keep_for_later(self, bytes data)
     cpdef release(self)
-    @cython.locals(end=Py_ssize_t, turns=int)
+    @cython.locals(end=Py_ssize_t, last=LastHead, turns=int)
     cpdef _pump(self, bytes data)
     cpdef _await_head(self, bytes data)
     @cython.locals(service=Service, head=bytes, last=LastHead, request=Request, exchange=Exchange)
-    cpdef bint _begin(self, bytes data, Py_ssize_t end) except? True
+    cpdef bint _begin(self, bytes data, Py_ssize_t end) except -1
     @cython.locals(exchange=Exchange, pace=BodyPace, body=ChunkedBody)
     cpdef _read_body(self, bytes data)
     cpdef _throw_away(self, bytes data)

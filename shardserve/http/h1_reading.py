@@ -16,7 +16,7 @@ from shardserve.http.exchange import CALLS_MAX
 from shardserve.http.grammar import CRLF, HEAD_END, find_head_end
 from shardserve.http.h1_files import H1Files
 from shardserve.http.h1_states import CHUNKED, CLOSED, HEAD, LENGTH, READ, UPGRADED
-from shardserve.http.last_head import LastHead
+from shardserve.http.last_head import make_last_head
 from shardserve.http.pace import BodyPace
 from shardserve.http.partial_head import PartialHead, earliest_fault
 from shardserve.http.request import read_request
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from shardserve.http.exchange import Exchange
+    from shardserve.http.last_head import LastHead
     from shardserve.http.lifetime import Remaining
     from shardserve.http.request import Request
     from shardserve.http.service import Service
@@ -35,6 +36,7 @@ _BUFFER_MAX = 65536  # octets of requests to come that are held while one is bei
 _MOVED_MAX = 65536  # octets of a request that another worker may be given
 
 _CR = CRLF[0]
+COMPILED = not __file__.endswith((".py", ".pyc"))
 
 
 class H1Reading(H1Files):
@@ -167,16 +169,17 @@ class H1Reading(H1Files):
         self._pumping = True
         try:
             turns = _TURNS
-            while turns:
-                turns -= 1
-                # A client that does not read its answers, or too much work that they have left behind: no more of them
-                # until resume_writing or returned.
-                if self.paused is not None or self.calls >= CALLS_MAX:
-                    break
+            # A client that does not read its answers, or too much work that they have left behind: no more of them
+            # until resume_writing or returned.
+            while self.paused is None and self.calls < CALLS_MAX:
                 if data[0] == _CR and data.startswith(CRLF) and not self._blank:
                     self._blank = True  # section 2.2: an empty line before a request is skipped, one
                     data = data[2:]
-                end = find_head_end(data)
+                if not COMPILED:
+                    end = data.find(HEAD_END)
+                else:
+                    last = self._last_head
+                    end = find_head_end(data) if last is None else last.find_end(data)
                 if end < 0:
                     self._await_head(data)
                     return
@@ -186,8 +189,10 @@ class H1Reading(H1Files):
                 data, self._buffer = self._buffer, b""
                 if not data:
                     return
-            else:
-                self._resume_soon()
+                turns -= 1
+                if not turns:
+                    self._resume_soon()
+                    break
             self._keep_for_later(data)
         except ProtocolError as error:
             self._refuse(earliest_fault(data[: end - 1] if end > 0 else data, self._limits) or error)
@@ -247,7 +252,6 @@ class H1Reading(H1Files):
             self._state = READ
             if data or not self._reading:
                 self._keep_for_later(data)
-            exchange.end()
         else:
             self._begin_body(request, data)
         if self._exchange is exchange:  # a malformed body may have ended it already
@@ -260,7 +264,7 @@ class H1Reading(H1Files):
         """Read the connection's first head; only the next one can be like one before, and many have no next one."""
         request = read_request(head, self.service.parser, self._limits)
         if request.keep_alive:
-            self._last_head = LastHead(self.service.parser)
+            self._last_head = make_last_head(self.service.parser)
         return request
 
     def _begin_body(self, request: Request, data: bytes) -> None:

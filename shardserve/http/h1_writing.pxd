@@ -5,11 +5,14 @@ from shardserve.http.exchange cimport Exchange
 from shardserve.http.head cimport CheckedHead, encode_fields, length_field
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
+from shardserve.native cimport join
 
+cdef bint COMPILED
 cdef int HEAD, READ
 cdef int TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING
 cdef Py_ssize_t _JOIN_MAX
-cdef dict STATUS_LINES
+cdef str HTTP_1_1
+cdef dict _STATUS_LINES
 cdef Py_ssize_t UNDECLARED
 
 cdef class H1Writing(Connection):
@@ -28,9 +31,11 @@ cdef class H1Writing(Connection):
 
     cpdef _finish(self)
     cpdef _end(self)
-    cpdef bint _unread_is_large(self) except? True
+    cpdef bint _unread_is_large(self) except -1
+    @cython.locals(method=str)
     cpdef bytes _choose_framing(self, Request request, Py_ssize_t length, int status, body, bint more)
-    @cython.locals(request=Request, service=Service, head=CheckedHead, parts=list, framing=bytes)
+    @cython.locals(request=Request, service=Service, head=CheckedHead, framing=bytes, connection=bytes, end=bytes,
+                   size=Py_ssize_t)
     cpdef respond(self, Exchange exchange, status, headers, body, bint more)
     cpdef write(self, Exchange exchange, body, bint more)
     cpdef _write_body(self, body, bint more)

@@ -13,9 +13,20 @@ from shardserve.errors import ProtocolError
 from shardserve.http.connection import NEVER, Connection
 from shardserve.http.grammar import CRLF, HEAD_END
 from shardserve.http.h1_states import BY_CHUNKS, BY_CLOSE, BY_LENGTH, HEAD, NOTHING, READ, TO_COME
-from shardserve.http.head import STATUS_LINES, UNDECLARED, CheckedHead, encode_fields, length_field, status_line
+from shardserve.http.head import (
+    SHORT_LENGTHS,
+    SHORT_MAX,
+    STATUS_LINES,
+    UNDECLARED,
+    CheckedHead,
+    encode_fields,
+    length_field,
+    status_line,
+)
+from shardserve.http.request_line import HTTP_1_1
 from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
+from shardserve.native import join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,6 +37,9 @@ if TYPE_CHECKING:
     from shardserve.http.request import Request
     from shardserve.http.service import Service
 
+# As a name of this module: CPython 3.11 takes twice as long to call a method of an imported one.
+_STATUS_LINES = STATUS_LINES
+COMPILED = not __file__.endswith((".py", ".pyc"))
 _JOIN_MAX = 65536  # octets of a body that are copied to leave with the head in one write
 _CLIENT_GONE = 499  # in the access log, for a client that left before the head; nginx's number
 
@@ -101,58 +115,64 @@ class H1Writing(Connection):
         more: bool,
     ) -> None:
         """See Wire.respond."""
-        request = self._request
-        if exchange is not self._exchange or request is None:
+        if exchange is not self._exchange:
             return
+        request = exchange.request
         service = self.service
-        if isinstance(headers, CheckedHead):
+        if type(headers) is CheckedHead:  # which has no subclasses: isinstance takes longer to say no
             head = headers
         else:
-            head = encode_fields(STATUS_LINES.get(status) or status_line(status), headers)
+            line = _STATUS_LINES.get(status) or status_line(status)
+            head = encode_fields(line, headers)  # type: ignore[arg-type]  # not narrowed by type()
         self._status = status
         framing = self._choose_framing(request, head.length, status, body, more)
         if head.close or service.closing or (self._state != READ and not more and self._unread_is_large()):
             self._keep = False
-        parts = head.parts
-        parts.append(framing)
+        connection = b""
         if not self._keep:
-            parts.append(_CLOSE_LINE)
-        elif request.version == "1.0":
-            parts.append(_KEEP_LINE)
-        parts.append(HEAD_END if head.dated else service.date_end)
-        if self._framing == BY_LENGTH and len(body) == self._unsent <= _JOIN_MAX:
+            connection = _CLOSE_LINE
+        elif request.version != HTTP_1_1:
+            connection = _KEEP_LINE
+        end = HEAD_END if head.dated else service.date_end
+        size = len(body)
+        if self._framing == BY_LENGTH and size == self._unsent and size <= _JOIN_MAX:
             # The usual answer: head and body leave in one write.
             self._unsent = 0
-            self._sent = len(body)
-            parts.append(body)
-            self.transport.write(b"".join(parts))
+            self._sent = size
+            self.transport.write(join((head.octets, framing, connection, end, body)))
             if not more:
                 self._finish()
         else:
-            self.transport.write(b"".join(parts))
+            self.transport.write(join((head.octets, framing, connection, end)))
             self._write_body(body, more)
 
     def _choose_framing(self, request: Request, length: int, status: int, body: bytes, more: bool) -> bytes:
         """Section 6.3: decide how the client will know where the body ends; return the field that says so."""
-        if request.method == "HEAD" or status == 304:
+        method = request.method
+        if status == 304 or (method != "GET" and method == "HEAD"):  # compiled, what is the same is compared at once
             self._framing = NOTHING
-            if length == UNDECLARED and not more and body:
+            if length == UNDECLARED:
+                if more or not body:
+                    return b""
                 length = len(body)
         elif status == 204:
             self._framing = NOTHING
-            length = UNDECLARED
+            return b""
         elif length != UNDECLARED or not more:
             self._framing = BY_LENGTH
             if length == UNDECLARED:
                 length = len(body)
             self._unsent = length
-        elif request.version == "1.1":
+        elif request.version == HTTP_1_1:
             self._framing = BY_CHUNKS
             return _CHUNKED_LINE
         else:
             self._framing = BY_CLOSE
             self._keep = False
-        return b"" if length == UNDECLARED else length_field(length)
+            return b""
+        if not COMPILED and length < SHORT_MAX:
+            return SHORT_LENGTHS[length]  # as length_field would, with a call less
+        return length_field(length)
 
     def write(self, exchange: Exchange, body: bytes, more: bool) -> None:
         """See Wire.write."""
@@ -214,14 +234,14 @@ class H1Writing(Connection):
             return
         line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
         head = headers if isinstance(headers, CheckedHead) else encode_fields(b"", headers)
-        self.transport.write(line + head.octets() + HEAD_END)
+        self.transport.write(line + head.octets + HEAD_END)
 
     def trail(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         """See Wire.trail: trailer fields go behind the last chunk (section 7.1.2), to whom asks for them."""
         request = self._request
         if exchange is not self._exchange or request is None:
             return
-        octets = encode_fields(b"0", headers).octets() + HEAD_END
+        octets = encode_fields(b"0", headers).octets + HEAD_END
         if self._file is not None:
             self._behind.append(partial(self.trail, exchange, headers))
         elif self._framing == BY_CHUNKS and request.takes_trailers():
@@ -274,7 +294,7 @@ class H1Writing(Connection):
         if not begun:
             self._status = error.status
             body = error.reason.encode("latin-1", "replace") + b"\n"
-            octets = encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers)).octets()
+            octets = encode_fields(status_line(error.status), (*_PLAIN_TEXT, *error.headers)).octets
             close = _CLOSE_LINE + (b", upgrade" if error.status == 426 else b"")  # RFC 9110 section 7.8
             own = length_field(len(body)) + close + self.service.date + HEAD_END
             if self._request is not None and self._request.method == "HEAD":

@@ -1,4 +1,5 @@
 cimport cython
+from shardserve.native cimport is_unshared
 
 cdef class Limits:
     cdef readonly Py_ssize_t line
@@ -31,7 +32,9 @@ cdef class Request:
     cpdef restart(self)
 
 cpdef Request read_request(bytes head, parser, Limits limits)
-@cython.locals(request=Request)
+cdef bint COMPILED
+cdef Request _last
+@cython.locals(request=Request, last=Request)
 cpdef Request new_request()
 @cython.locals(request=Request)
 cpdef Request read_unusual(bytes head, parser, Limits limits)

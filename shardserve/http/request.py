@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Literal
 from shardserve.errors import ProtocolError
 from shardserve.http.grammar import CRLF, split_list
 from shardserve.http.request_line import read_line
+from shardserve.native import is_unshared
 
 if TYPE_CHECKING:
     from shardserve.http.parsers import Parser
+
+COMPILED = not __file__.endswith((".py", ".pyc"))
 
 # RFC 3986 section 3.2.2; nothing at all is a host too (RFC 9110 section 7.2), a port alone is none.
 _HOST = re.compile(
@@ -118,7 +121,7 @@ class Request:
     forwarded: bool  # some X-Forwarded- field is there
     special: list[Field]  # those of `headers` whose names are SPECIAL
     ambiguous: bool  # some name has an underscore
-    first: Request | None  # where its fields have come before: the request that they first came with
+    first: Request | None  # where its fields have come before: the first that they came with; `headers` is shared then
     upgrade: bool  # Connection names Upgrade (RFC 9110 section 7.8)
 
     def restart(self) -> None:
@@ -165,10 +168,21 @@ def read_request(head: bytes, parser: Parser, limits: Limits) -> Request:
 
 
 def new_request() -> Request:
-    """One with nothing in it; as cheap as it gets, compiled."""
-    request = Request.__new__(Request)
-    request.first = None
-    return request
+    """One of which nothing holds but that `first` is None: a parser sets the rest. As cheap as it gets, compiled."""
+    global _last
+    if not COMPILED:
+        request = Request.__new__(Request)
+        request.first = None
+        return request
+    last, _last = _last, None
+    if last is None or not is_unshared(last):
+        last = Request.__new__(Request)
+    last.first = None
+    _last = last
+    return last
+
+
+_last: Request | None = None  # of new_request, compiled: it is taken again where nobody has it any more
 
 
 def read_unusual(head: bytes, parser: Parser, limits: Limits) -> Request:

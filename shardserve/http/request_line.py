@@ -22,7 +22,8 @@ METHODS = {
 }
 
 _VERSION = re.compile(rb"HTTP/(\d)\.\d")
-_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+HTTP_1_1 = "1.1"  # one object for all: compiled, what is the same object is compared at once
+_VERSIONS = {b"HTTP/1.1": HTTP_1_1, b"HTTP/1.0": "1.0"}
 # Section 3.2. The target is visible ASCII (RFC 3986 wants less; browsers send it all) without a fragment.
 TARGET_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?", re.DOTALL)
@@ -33,11 +34,13 @@ def read_line(request: Request, line: bytes, limits: Limits) -> bytes | None:
     """Read method, target and version (section 3); return the authority of an absolute-form target."""
     try:
         word, target, version = line.split(b" ")
-        request.method = METHODS[word]
-        request.version = _VERSIONS[version]
+        # The usual ones first: to compare them costs less than to look them up.
+        request.method = "GET" if word == b"GET" else METHODS[word]
+        request.version = "1.1" if version == b"HTTP/1.1" else _VERSIONS[version]
     except (ValueError, KeyError):
         target = _read_unusual_line(request, line, limits)
-    if not target or target.translate(None, TARGET_OCTETS):
+    # Stripping costs less than looking for others with translate, which first makes a table, up to some 70 octets.
+    if not target or target.lstrip(TARGET_OCTETS):
         raise ProtocolError(400, "malformed request target")
     authority = None
     if target[0] != _SLASH:  # origin-form, as nearly always
@@ -58,7 +61,7 @@ def _read_unusual_line(request: Request, line: bytes, limits: Limits) -> bytes:
         raise ProtocolError(400, "malformed request line")
     if found[1] != b"1":
         raise ProtocolError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    request.method, request.version = words[0].decode(), _VERSIONS.get(words[2], "1.1")
+    request.method, request.version = words[0].decode(), _VERSIONS.get(words[2], HTTP_1_1)
     return words[1]
 
 

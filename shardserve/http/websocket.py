@@ -81,7 +81,10 @@ class WebSocket(Exchange):
     )
 
     def __init__(self, wire: Wire, request: Request, settings: WebSocketSettings) -> None:
-        Exchange.__init__(self, wire, request)
+        self.wire = wire
+        self.request = request
+        self.gone = False
+        self.slot = -1
         self._settings = settings
         self._upgraded = False
         self._reader: FrameReader | None = None

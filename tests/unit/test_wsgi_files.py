@@ -266,7 +266,7 @@ def test_a_hint_that_must_not_be_sent_raises_in_the_application(parser: str, fie
         (OK, [("X-A", 5)], "is not a tuple of two str"),
         (OK, [("X-A",)], "is not a tuple of two str"),
         (OK, ["X-A"], "is not a tuple of two str"),
-        (OK, [("X-A", "a\r\nX-B: c")], "the value of response header b'X-A' holds CR, LF or NUL"),
+        (OK, [("X-A", "a\r\nX-B: c")], "the value of response header 'X-A' holds CR, LF or NUL"),
         (OK, [("X A", "a")], "response header name b'X A' is not a token"),
         (OK, [("Content-Length", "five")], "content-length b'five' is not a number"),
         (OK, [("Content-Length", "5"), ("content-length", "6")], "two content-length fields that differ"),

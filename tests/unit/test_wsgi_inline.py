@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -510,3 +511,96 @@ def test_others_are_told_of_each_step() -> None:
     assert busy[1] == 0
     assert busy[2] > 0
     assert inside.steps == 3  # the call with the first block, the end of the blocks, close()
+
+
+def test_what_an_application_keeps_of_a_request_has_no_part_in_a_later_one() -> None:
+    """start_response, write() and wsgi.early_hints of one that has been answered, called during the next ones."""
+    kept: list[Any] = []
+    raised: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        for early, old_start, write in kept:
+            early([("Link", "</late>")])
+            write(b"late")
+            with pytest.raises(RuntimeError, match="twice") as error:
+                old_start("500 Late", [("X-Late", "1")])
+            raised.append(str(error.value))
+        write = start_response(OK, [*TEXT, ("X-Number", str(len(kept)))])
+        kept.append((environ["wsgi.early_hints"], start_response, write))
+        return [environ["PATH_INFO"].encode()]
+
+    with drive(app) as wire:
+        for number in range(4):
+            wire.feed(request(b"/%d" % number))
+            assert b"late" not in wire.output.lower()
+        other = wire.connect()
+        other.arrive(request(b"/other"))
+        wire.settle()
+        assert [(one.body, one[b"x-number"]) for one in read_answers(bytes(other.sent))] == [(b"/other", b"4")]
+    assert len(raised) == 1 + 2 + 3 + 4
+
+
+def test_an_exception_that_comes_to_a_kept_start_response_is_raised_again() -> None:
+    kept: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(OK, TEXT)
+        kept.append(start_response)
+        return [b"ok"]
+
+    with drive(app) as wire:
+        wire.feed(request())
+        assert wire.answer().body == b"ok"
+    try:
+        raise LookupError("late")
+    except LookupError as error:
+        with pytest.raises(LookupError, match="late"):
+            kept[0]("500 Late", [], (LookupError, error, error.__traceback__))
+
+
+def test_an_environ_that_is_kept_keeps_its_request() -> None:
+    kept: list[dict[str, Any]] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        kept.append(environ)
+        start_response(OK, TEXT)
+        return [b"ok"]
+
+    with drive(app) as wire:
+        for number in range(4):
+            wire.feed(request(b"/%d?q=%d" % (number, number), b"X-Number: %d" % number))
+    assert [one["RAW_URI"] for one in kept] == [f"/{number}?q={number}" for number in range(4)]
+    assert [one["HTTP_X_NUMBER"] for one in kept] == [str(number) for number in range(4)]
+    assert len({id(one["wsgi.input"]) for one in kept}) == 4
+    kept[0]["wsgi.input"].write(b"mine")
+    assert [one["wsgi.input"].read() for one in kept[1:]] == [b"", b"", b""]
+
+
+def test_what_a_call_has_left_in_its_context_is_let_go_with_the_answer() -> None:
+    class Left:
+        pass
+
+    variable: contextvars.ContextVar[Left] = contextvars.ContextVar("left")
+    refs: list[weakref.ref[Left]] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        left = Left()
+        refs.append(weakref.ref(left))
+        variable.set(left)
+        start_response(OK, TEXT)
+        return [b"ok"]
+
+    with drive(app) as wire:
+        wire.feed(request())
+        assert wire.answer().body == b"ok"
+        assert refs[0]() is None
+
+
+def test_a_block_may_be_of_a_subclass_of_bytes() -> None:
+    class Octets(bytes):
+        __slots__ = ()
+
+    with drive(returning([Octets(b"one")], [Octets(b"a"), Octets(b"b")], iter([Octets(b"c")]))) as wire:
+        for expected in (b"one", b"ab", b"c"):
+            wire.feed(request())
+            assert wire.answers()[-1].body == expected

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shardserve.http.request import CONNECTIONS, KNOWN_HOSTS
-from shardserve.http.request_line import METHODS, TARGET_OCTETS
+from shardserve.http.request_line import HTTP_1_1, METHODS, TARGET_OCTETS
+from shardserve.native import holds
 
 if TYPE_CHECKING:
     from shardserve.http.request import Limits, Request
@@ -101,10 +102,10 @@ class Scanner:
             while in_target[octets[at]] or octets[at] == _QUESTION:
                 at += 1
             request.query = octets[start:at]
-        if at + 11 > len(head) or octets[at : at + 11] != _LINE_END:
+        if not holds(head, at, _LINE_END):
             return -1
         request.method = method
-        request.version = "1.1"
+        request.version = HTTP_1_1
         return at + 11
 
     def _read_fields(self, head: bytes, at: int, request: Request) -> bool:
