@@ -213,7 +213,8 @@ def _bind_another(first: socket.socket) -> socket.socket:
 
 def _bind(family: int, sockaddr: tuple[object, ...], *, joins: bool) -> socket.socket:
     """One bound TCP socket. Raises OSError, with nothing left open."""
-    # With its protocol named: asyncio looks at it before it sets TCP_NODELAY on what is accepted from here.
+    # With its protocol named: asyncio looks at it before it sets TCP_NODELAY on what is accepted from here (where the
+    # transports are the loop's).
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         # On all of them, or TIME_WAITs block the next exclusive start.
@@ -222,13 +223,20 @@ def _bind(family: int, sockaddr: tuple[object, ...], *, joins: bool) -> socket.s
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(sockaddr[0] != "::"))
         if joins:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        probe_silent_clients(sock)
+        _hand_down(sock)
         sock.bind(sockaddr)
         sock.setblocking(False)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def _hand_down(sock: socket.socket) -> None:
+    """Options of a TCP listener which are those of what is accepted from it, too (Linux: tcp(7)). Raises OSError."""
+    probe_silent_clients(sock)
+    # A piece of a response must not wait until the client has acknowledged the one before (RFC 9293 section 3.7.4).
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _explain(address: Address, error: OSError) -> BindError:
@@ -305,6 +313,6 @@ def _inherit(address: Address, backlog: int) -> ShardGroup:
             sock.close()
             raise BindError(f"cannot use {address}: not a listening stream socket ({error.strerror})") from None
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        probe_silent_clients(sock)
+        _hand_down(sock)
     sock.setblocking(False)
     return ShardGroup(address, [sock], False)

@@ -296,7 +296,10 @@ class SocketTransport:
         self._watch()
         if self._paused and self._size <= self._low:
             self._paused = False
-            self._protocol.resume_writing()
+            try:
+                self._protocol.resume_writing()
+            except Exception as error:  # others wait to be sent
+                self._report(error)
         if not self._size and self._ended:
             try:
                 self._socket.shutdown(socket.SHUT_WR)

@@ -173,6 +173,10 @@ class Listening:
                 self.handover.empty()
         await self._opening.done()
 
+    def close(self) -> None:
+        """The worker ends, and nothing is open any more."""
+        self._opening.close()
+
     async def take_late(self) -> bool:
         """Whether something was still in the inbox, for which there was no descriptor before; takes it."""
         if self.handover is not None:

@@ -57,6 +57,11 @@ class Opening:
         if self.poller is not None:
             yield self.poller.fileno()
 
+    def close(self) -> None:
+        """The worker ends; a connection that is still there has been cut, and is told by the end of the process."""
+        if self.poller is not None and not self._service.connections:
+            self.poller.close()
+
     def _open_by_loop(self, accepted: socket.socket, make_connection: Make) -> None:
         """Drive the loop's coroutine from here: a task for the one thing it waits for costs more than the rest."""
         service = self._service

@@ -183,6 +183,7 @@ class Worker:
             self._pool.stop(_QUICK)
         if self._ticker is not None:
             self._ticker.cancel()
+        self.listening.close()
 
     async def _shut_doors(self) -> None:
         """The service ends: let nobody in any more, and let those in who are at the door."""

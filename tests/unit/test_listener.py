@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -306,3 +307,14 @@ def test_a_descriptor_that_is_no_stream_socket_is_refused(listen: Listen, tmp_pa
     with (tmp_path / "file").open("w") as file, pytest.raises(BindError):
         listen(f"fd://{file.fileno()}")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the loop's transports set it")
+def test_what_is_accepted_does_not_keep_small_pieces_back(listen: Listen) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        for address in ("127.0.0.1:0", f"fd://{given.fileno()}"):
+            (group,) = listen(address)
+            listener = group.sockets[0]
+            with socket.create_connection(listener.getsockname(), 5), listener.accept()[0] as accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
