@@ -77,7 +77,7 @@ def receive(descriptor: int) -> bytes | None:
 
 
 def transmit(descriptor: int, octets: bytes | memoryview) -> int:
-    """os.write(), but for a socket only, and 0 where it would block."""
+    """os.write() to a socket. Where that would block: 0, or uncompiled BlockingIOError. Raises OSError."""
     return c_transmit(descriptor, octets)
 
 

@@ -1,7 +1,7 @@
 """From accepted sockets to connections: on a transport of ours, or on the loop's where that is the better one.
 
-Ours needs epoll(7). Uncompiled it takes a seventh more instructions for a request than uvloop's, which is C; beside
-asyncio's, which is Python too, it takes fewer (docs/decisions/0018-transport.md).
+Ours needs epoll(7). Uncompiled a request takes 8 % more instructions with it than with uvloop's, which is C, and 4 %
+fewer than with asyncio's, which is Python too (docs/decisions/0018-transport.md).
 """
 
 from __future__ import annotations
