@@ -68,8 +68,9 @@ class Connection(Wire):
         """Take a new connection."""
         self.transport = transport
         self.client = _host_port(transport.get_extra_info("peername"))
-        self.server = _host_port(transport.get_extra_info("sockname")) or _path(transport.get_extra_info("sockname"))
-        if self.client is None and isinstance(transport.get_extra_info("sockname"), tuple):
+        name = transport.get_extra_info("sockname")  # once: each is a system call
+        self.server = _host_port(name) or _path(name)
+        if self.client is None and isinstance(name, tuple):
             # It has reset already. Without an address it would be taken for a peer on a unix socket, who is trusted.
             self.transport.abort()
         service = self.service

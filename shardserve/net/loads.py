@@ -103,8 +103,10 @@ class Loads:
         for _ in range(count):
             # From the shard behind our own on: so that the same one is not always the first to be asked.
             shard = shard + 1 if shard + 1 < count else 0
+            if shard == but:
+                continue
             line = lines[shard]
-            if line[word] and shard != but and line[_PENALTY] < EXCLUDED and (word != _FREE or not line[_FULL]):
+            if line[word] and line[_PENALTY] < EXCLUDED and (word != _FREE or not line[_FULL]):
                 return shard
         return None
 

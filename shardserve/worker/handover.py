@@ -129,7 +129,7 @@ class Handover:
         return self._put(self._shard, GIVEN, descriptor, octets, answer_by, copied)
 
     def _give_idle(self, descriptor: int, octets: bytes, answer_by: float, copied: bool) -> bool:
-        target = self._loads.free(but=self._shard) if self.has_siblings() else None
+        target = self._loads.free(but=self._shard)
         return target is not None and self.push(target, descriptor, octets, answer_by, copied)
 
     def free(self) -> int | None:
@@ -179,7 +179,7 @@ class Handover:
         return put(writing, kind, octets, descriptor, answer_by, copied=copied or service.forked)
 
     def _ask_for_work(self) -> None:
-        target = self._loads.waiting(but=self._shard) if self.has_siblings() else None
+        target = self._loads.waiting(but=self._shard)
         if target in self.writing:
             put(self.writing[target], WANTED, bytes((self._shard,)))
 

@@ -146,7 +146,8 @@ def in_group(group: int) -> list[int]:
     return found
 
 
-def _descriptors(pid: int) -> frozenset[int]:
+def open_descriptors(pid: int) -> frozenset[int]:
+    """Those that a process has open now (Linux)."""
     # Looked at again: if it is this process, the listing is through a descriptor of its own.
     return frozenset(int(name) for name in os.listdir(f"/proc/{pid}/fd") if os.path.lexists(f"/proc/{pid}/fd/{name}"))
 
@@ -154,10 +155,10 @@ def _descriptors(pid: int) -> frozenset[int]:
 @contextmanager
 def few_descriptors(pid: int, free: int = 0) -> Iterator[None]:
     """Meanwhile a process can open just so many descriptors more (prlimit(2))."""
-    looks = [_descriptors(pid)]
+    looks = [open_descriptors(pid)]
     while len(looks) < 4 or len(set(looks[-4:])) > 1:  # one that is open for a moment would be one too many soon
         time.sleep(0.02)
-        looks.append(_descriptors(pid))
+        looks.append(open_descriptors(pid))
     used = looks[-1]
     limit = next(limit for limit in count() if sum(number not in used for number in range(limit)) == free)
     while limit in used:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from support.proc import open_descriptors
 from support.shards import Shards, why_no_ebpf
 
 from shardserve.net import bpf
@@ -109,38 +110,33 @@ LeastConnections(64).attach(group.sockets)
         assert works or "it takes root or CAP_BPF" in done.stderr
 
 
-def descriptors() -> set[int]:
-    names = os.listdir("/proc/self/fd")
-    return {int(name) for name in names if os.path.lexists(f"/proc/self/fd/{name}")}
-
-
 def test_no_descriptor_survives_an_exec_and_close_leaves_none() -> None:
-    before = descriptors()
+    before = open_descriptors(os.getpid())
     with ExitStack() as stack:
         (group,) = bind(Address("tcp", host="127.0.0.1"), 3, 16)
         stack.callback(group.close)
         steering = LeastConnections(3)
         for count in (2, 3, 3):
             steering.attach(group.sockets[:count])
-        made = descriptors() - before
+        made = open_descriptors(os.getpid()) - before
         assert len(made) == 3 + 1 + 1 + 1 + 1  # listeners, loads, their memory's, slots, program
         assert not any(os.get_inheritable(number) for number in made)
         steering.close()
     del steering  # and with it the memory
-    assert descriptors() == before
+    assert open_descriptors(os.getpid()) == before
 
 
 def test_a_group_that_is_gone_leaves_no_descriptor() -> None:
     (stays,) = bind(Address("tcp", host="127.0.0.1"), 2, 16)
     steering = LeastConnections(2)
     steering.attach(stays.sockets)
-    before = descriptors()
+    before = open_descriptors(os.getpid())
     for _ in range(3):
         (goes,) = bind(Address("tcp", host="127.0.0.1"), 2, 16)
         steering.attach(goes.sockets)
         goes.close()
     steering.attach(stays.sockets)
-    assert descriptors() == before
+    assert open_descriptors(os.getpid()) == before
     steering.close()
     stays.close()
 

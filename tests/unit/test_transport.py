@@ -12,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.proc import open_descriptors
 
 from shardserve.net.transport import Poller, SocketTransport
 
@@ -116,10 +117,6 @@ class Bench:
         self.poller.close()
 
 
-def _descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
-
-
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[Bench], Awaitable[None]]], None]]:
     """Runs a test on a loop; no descriptor is left then."""
@@ -141,9 +138,9 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[Bench], 
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(main())
 
-    before = _descriptors()
+    before = open_descriptors(os.getpid())
     yield run
-    assert _descriptors() <= before
+    assert open_descriptors(os.getpid()) <= before
 
 
 Run = Any
