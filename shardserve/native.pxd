@@ -110,6 +110,12 @@ cdef extern from *:
     #include <sys/socket.h>
     /* The GIL is kept: none of these waits, and to give it up and take it again costs as much as they do. */
 
+    #ifdef MSG_MORE
+    #define SHARDSERVE_MORE MSG_MORE
+    #else
+    #define SHARDSERVE_MORE 0
+    #endif
+
     static inline PyObject *shardserve_receive(int descriptor) {
         char octets[65536];
         ssize_t size = recv(descriptor, octets, sizeof octets, MSG_DONTWAIT);
@@ -120,8 +126,8 @@ cdef extern from *:
         return PyErr_SetFromErrno(PyExc_OSError);
     }
 
-    static inline Py_ssize_t shardserve_transmit(int descriptor, PyObject *object) {
-        const int how = MSG_DONTWAIT | MSG_NOSIGNAL;
+    static inline Py_ssize_t shardserve_transmit(int descriptor, PyObject *object, int last) {
+        const int how = MSG_DONTWAIT | MSG_NOSIGNAL | (last ? SHARDSERVE_MORE : 0);
         ssize_t size;
         if (PyBytes_CheckExact(object))
             size = send(descriptor, PyBytes_AS_STRING(object), PyBytes_GET_SIZE(object), how);
@@ -138,6 +144,115 @@ cdef extern from *:
             return 0;
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
+    }
+
+    #include <fcntl.h>
+    #include <netinet/in.h>
+    #include <arpa/inet.h>
+    #include <sys/un.h>
+
+    static inline char *shardserve_decimal(char *to, unsigned int number) {
+        if (number >= 100)
+            *to++ = '0' + number / 100;
+        if (number >= 10)
+            *to++ = '0' + number / 10 % 10;
+        *to++ = '0' + number % 10;
+        return to;
+    }
+
+    /* An address as Connection.client and .server are; None where the socket module has to be asked (a scope of IPv6). */
+    static PyObject *shardserve_name(const struct sockaddr_storage *address, socklen_t size) {
+        char host[INET6_ADDRSTRLEN];
+        if (address->ss_family == AF_INET) {
+            const struct sockaddr_in *inet = (const struct sockaddr_in *)address;
+            const unsigned char *octet = (const unsigned char *)&inet->sin_addr;
+            char *to = shardserve_decimal(host, octet[0]);
+            for (int at = 1; at < 4; at++) {
+                *to++ = '.';
+                to = shardserve_decimal(to, octet[at]);
+            }
+            return Py_BuildValue("(s#i)", host, (Py_ssize_t)(to - host), (int)ntohs(inet->sin_port));
+        }
+        if (address->ss_family == AF_INET6) {
+            const struct sockaddr_in6 *inet = (const struct sockaddr_in6 *)address;
+            if (!inet->sin6_scope_id && inet_ntop(AF_INET6, &inet->sin6_addr, host, sizeof host) != NULL)
+                return Py_BuildValue("(si)", host, (int)ntohs(inet->sin6_port));
+        }
+        if (address->ss_family == AF_UNIX) {
+            const struct sockaddr_un *path = (const struct sockaddr_un *)address;
+            Py_ssize_t length = size - offsetof(struct sockaddr_un, sun_path);
+            if (length <= 0)
+                return PyUnicode_FromStringAndSize("", 0);  /* a client's: it has none */
+            if (path->sun_path[0])
+                return PyUnicode_DecodeFSDefaultAndSize(path->sun_path, strnlen(path->sun_path, length));
+        }
+        Py_RETURN_NONE;
+    }
+
+    static PyObject *shardserve_accept(PyObject *listener) {
+        struct sockaddr_storage address;
+        socklen_t size = sizeof address;
+        int taken, descriptor = PyObject_AsFileDescriptor(listener);
+        PyObject *name;
+        if (descriptor < 0)
+            return NULL;
+    #ifdef SOCK_NONBLOCK
+        taken = accept4(descriptor, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    #else
+        taken = accept(descriptor, (struct sockaddr *)&address, &size);
+        if (taken >= 0 && (fcntl(taken, F_SETFL, O_NONBLOCK) < 0 || fcntl(taken, F_SETFD, FD_CLOEXEC) < 0)) {
+            close(taken);
+            taken = -1;
+        }
+    #endif
+        if (taken < 0) {
+            if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+                Py_RETURN_NONE;
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        name = shardserve_name(&address, size);
+        if (name == NULL) {
+            close(taken);
+            return NULL;
+        }
+        return Py_BuildValue("(iN)", taken, name);
+    }
+
+    static inline int shardserve_end_writing(int descriptor) {
+        if (shutdown(descriptor, SHUT_WR) < 0) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+        return 0;
+    }
+
+    static inline int shardserve_close(int descriptor) {
+        /* Interrupted, it is closed all the same (close(2)). That a connection was reset is no news. */
+        if (close(descriptor) < 0 && errno != EINTR && errno != ECONNRESET) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+        return 0;
+    }
+
+    static PyObject *shardserve_own_name(int descriptor) {
+        /* The last one: nearly all connections come to one address. */
+        static struct sockaddr_storage last;
+        static socklen_t last_size = 0;
+        static PyObject *last_name = NULL;
+        struct sockaddr_storage address;
+        socklen_t size = sizeof address;
+        if (getsockname(descriptor, (struct sockaddr *)&address, &size) < 0)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        if (last_name == NULL || size != last_size || memcmp(&last, &address, size) != 0) {
+            PyObject *name = shardserve_name(&address, size);
+            if (name == NULL)
+                return NULL;
+            Py_XSETREF(last_name, name);
+            memcpy(&last, &address, size);
+            last_size = size;
+        }
+        return Py_NewRef(last_name);
     }
 
     #ifdef __linux__
@@ -161,15 +276,40 @@ cdef extern from *:
         }
         return ready;
     }
+
+    static inline int shardserve_control(PyObject *epoll, int how, int descriptor, int events) {
+        struct epoll_event event;
+        int instance = PyObject_AsFileDescriptor(epoll);
+        memset(&event, 0, sizeof event);
+        event.events = events;
+        event.data.fd = descriptor;
+        if (instance < 0)
+            return -1;
+        if (epoll_ctl(instance, how, descriptor, &event) < 0) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+        return 0;
+    }
     #else
+    /* Nobody calls these: there is no epoll. */
     static inline PyObject *shardserve_poll_ready(PyObject *epoll) {
-        return PyList_New(0);  /* nobody asks: there is no epoll */
+        return PyList_New(0);
+    }
+
+    static inline int shardserve_control(PyObject *epoll, int how, int descriptor, int events) {
+        return 0;
     }
     #endif
     """
     bytes c_receive "shardserve_receive" (int descriptor)
-    Py_ssize_t c_transmit "shardserve_transmit" (int descriptor, object octets) except -1
+    Py_ssize_t c_transmit "shardserve_transmit" (int descriptor, object octets, bint last) except -1
     list c_poll_ready "shardserve_poll_ready" (object epoll)
+    int c_control "shardserve_control" (object epoll, int how, int descriptor, int events) except -1
+    object c_accept "shardserve_accept" (object listener)
+    object c_own_name "shardserve_own_name" (int descriptor)
+    int c_end_writing "shardserve_end_writing" (int descriptor) except -1
+    int c_close "shardserve_close" (int descriptor) except -1
 
 cpdef long long monotonic_ns() except? -1
 cpdef long long second() except? -1
@@ -182,5 +322,10 @@ cpdef object new_context()
 cpdef enter_context(context)
 cpdef leave_context(context)
 cpdef bytes receive(int descriptor)
-cpdef Py_ssize_t transmit(int descriptor, octets) except -1
+cpdef Py_ssize_t transmit(int descriptor, octets, bint last) except -1
 cpdef list poll_ready(epoll)
+cpdef control(epoll, int how, int descriptor, int events)
+cpdef tuple accept(listener)
+cpdef object own_name(int descriptor)
+cpdef end_writing(int descriptor)
+cpdef close_socket(int descriptor)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
+from contextlib import contextmanager, suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import select
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    Name = tuple[Any, ...] | str | bytes | None  # of a socket
 
     # Of native.pxd: C functions, which there are in the compiled form only.
     c_monotonic_ns: Callable[[], int]
@@ -18,8 +22,13 @@ if TYPE_CHECKING:
     c_enter: Callable[[Context], int]
     c_leave: Callable[[Context], int]
     c_receive: Callable[[int], bytes | None]
-    c_transmit: Callable[[int, object], int]
+    c_transmit: Callable[[int, object, bool], int]
     c_poll_ready: Callable[[select.epoll], list[int]]
+    c_control: Callable[[select.epoll, int, int, int], int]
+    c_accept: Callable[[socket.socket], tuple[int, Name] | None]
+    c_own_name: Callable[[int], Name]
+    c_end_writing: Callable[[int], int]
+    c_close: Callable[[int], int]
     c_join: Callable[[tuple[bytes, ...]], bytes | None]
     c_second_line: Callable[[bytes], int]
     c_holds: Callable[[bytes, int, bytes], bool]
@@ -76,14 +85,55 @@ def receive(descriptor: int) -> bytes | None:
     return c_receive(descriptor)
 
 
-def transmit(descriptor: int, octets: bytes | memoryview) -> int:
-    """os.write() to a socket. Where that would block: 0, or uncompiled BlockingIOError. Raises OSError."""
-    return c_transmit(descriptor, octets)
+def transmit(descriptor: int, octets: bytes | memoryview, last: bool) -> int:
+    """os.write() to a socket. Where that would block: 0, or uncompiled BlockingIOError. Raises OSError.
+
+    `last`: if all of it is taken, `end_writing` follows at once, and the end leaves with it (send(2), MSG_MORE).
+    """
+    return c_transmit(descriptor, octets, last)
 
 
 def poll_ready(epoll: select.epoll) -> list[int]:
     """What of an epoll object is ready now, some of it: for each its descriptor times 32 and its events, as a sum."""
     return c_poll_ready(epoll)
+
+
+def control(epoll: select.epoll, how: int, descriptor: int, events: int) -> None:
+    """epoll_ctl(2); `how` is EPOLL_CTL_ADD (1), EPOLL_CTL_DEL (2) or EPOLL_CTL_MOD (3). Raises OSError."""
+    c_control(epoll, how, descriptor, events)
+
+
+def accept(listener: socket.socket) -> tuple[int, Name] | None:
+    """A connection that waits on a listener: its descriptor, which does not block, and the client's name; None if none.
+
+    A name is what the socket module says, or only host and port of it; None where only that can tell. Raises OSError.
+    """
+    return c_accept(listener)
+
+
+def own_name(descriptor: int) -> Name:
+    """Our name of a socket, as `accept` tells the client's. Raises OSError."""
+    return c_own_name(descriptor)
+
+
+def end_writing(descriptor: int) -> None:
+    """End our side of a stream (shutdown(2), SHUT_WR). Raises OSError."""
+    c_end_writing(descriptor)
+
+
+def close_socket(descriptor: int) -> None:
+    """Close a socket's descriptor. Raises OSError, but not for a connection that has been reset."""
+    c_close(descriptor)
+
+
+@contextmanager
+def borrowed(descriptor: int) -> Iterator[socket.socket]:
+    """An object for a socket that is another's to close."""
+    sock = socket.socket(fileno=descriptor)
+    try:
+        yield sock
+    finally:
+        sock.detach()
 
 
 def _receive(descriptor: int) -> bytes | None:
@@ -97,20 +147,58 @@ def _poll_ready(epoll: select.epoll) -> list[int]:
     return [found << 5 | events & 31 for found, events in epoll.poll(0, _READY_MAX)]
 
 
+def _control(epoll: select.epoll, how: int, descriptor: int, events: int) -> None:
+    if how == 1:
+        epoll.register(descriptor, events)
+    elif how == 2:
+        epoll.unregister(descriptor)
+    else:
+        epoll.modify(descriptor, events)
+
+
+def _accept(listener: socket.socket) -> tuple[int, Name] | None:
+    try:
+        descriptor, name = cast("Any", listener)._accept()  # noqa: SLF001 - accept() without an object for it
+    except BlockingIOError:
+        return None
+    os.set_blocking(descriptor, False)
+    return descriptor, name
+
+
+def _own_name(descriptor: int) -> Name:
+    with borrowed(descriptor) as sock:
+        return cast("Name", sock.getsockname())
+
+
+def _end_writing(descriptor: int) -> None:
+    with borrowed(descriptor) as sock:
+        sock.shutdown(socket.SHUT_WR)
+
+
+def _close_socket(descriptor: int) -> None:
+    with suppress(ConnectionResetError):
+        os.close(descriptor)
+
+
 if __file__.endswith((".py", ".pyc")):
     # Themselves, without a call in between.
     globals().update(
+        accept=_accept,
+        close_socket=_close_socket,
+        control=_control,
+        end_writing=_end_writing,
         holds=lambda octets, at, part: octets.startswith(part, at),
         is_unshared=lambda _: False,  # to find out costs as much as a new object
         join=b"".join,
         method=getattr,
         monotonic_ns=time.monotonic_ns,
         new_context=Context,
+        own_name=_own_name,
         poll_ready=_poll_ready,
         receive=_receive,
         second_line=lambda octets: octets.find(b"\n") + 1,
         second=lambda: int(time.time()),
-        transmit=os.write,
+        transmit=lambda descriptor, octets, _: os.write(descriptor, octets),
     )
 
 

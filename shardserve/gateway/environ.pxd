@@ -13,6 +13,7 @@ cdef class Known:
     cdef public Request first
 
 cdef str _learn_name(bytes name)
+cdef _set_ends(dict environ, Wire wire, client, scheme)
 @cython.locals(name=bytes, value=bytes, key=str)
 cdef _set_fields(dict environ, list headers)
 cdef _set_length(dict environ, body)

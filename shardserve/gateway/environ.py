@@ -23,17 +23,6 @@ _NAMES = {
     b"proxy": "",  # HTTP_PROXY would be taken for a setting of the server's own ("httpoxy", CVE-2016-5385)
 }
 _NAMES_MAX = 512
-# What most requests have, and places for what each sets: a dictionary that has its size is copied at once.
-_USUAL = {
-    "REQUEST_METHOD": "GET",
-    "SCRIPT_NAME": "",
-    "PATH_INFO": "",
-    "QUERY_STRING": "",
-    "RAW_URI": "",
-    "SERVER_PROTOCOL": "HTTP/1.1",
-    "wsgi.input": "",
-    "wsgi.early_hints": "",
-}
 _BytesIO = io.BytesIO
 
 
@@ -64,7 +53,7 @@ class Known:
     __slots__ = ("base", "fields", "first")
 
     def __init__(self, base: dict[str, Any], wire: Wire) -> None:
-        self.base: dict[str, Any] = {**base, **_USUAL}
+        self.base: dict[str, Any] = base.copy()
         self.fields: dict[str, Any] = {}
         self.first: Request | None = None
         _set_ends(self.base, wire, wire.client, wire.scheme)

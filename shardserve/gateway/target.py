@@ -53,17 +53,18 @@ class TrustedProxies:
 
     def trusts(self, peer: Peer) -> bool:
         """Whether this peer's word is taken."""
-        return peer is None or self._everyone or self._trusts_host(peer[0])
-
-    def _trusts_host(self, host: str) -> bool:
-        known = self._known.get(host)
-        if known is None:
-            known = self._look_up(host)
-            if len(self._known) < 1024:
-                self._known[host] = known
-        return known
+        if peer is None or self._everyone:
+            return True
+        known = self._known.get(peer[0])
+        return self._look_up(peer[0]) if known is None else known
 
     def _look_up(self, host: str) -> bool:
+        known = self._is_among(host)
+        if len(self._known) < 1024:
+            self._known[host] = known
+        return known
+
+    def _is_among(self, host: str) -> bool:
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -96,7 +97,7 @@ class TrustedProxies:
             if not host:
                 break
             client = (host, 0)
-            if not self._everyone and not self._trusts_host(host):
+            if not self.trusts(client):
                 break
         return client, scheme
 

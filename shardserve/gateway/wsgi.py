@@ -32,6 +32,22 @@ if TYPE_CHECKING:
 _STATUSES: dict[str, tuple[int, bytes]] = {}  # as applications give them -> number and line
 _STATUSES_MAX = 512
 _STATUS_MAX = 64  # characters of one that is kept
+# What most requests have, and places for what each sets: a dictionary that has its size is copied at once.
+_USUAL = {
+    "REQUEST_METHOD": "GET",
+    "SCRIPT_NAME": "",
+    "PATH_INFO": "",
+    "QUERY_STRING": "",
+    "RAW_URI": "",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "SERVER_NAME": "",
+    "SERVER_PORT": "",
+    "REMOTE_ADDR": "",
+    "REMOTE_PORT": "",
+    "wsgi.url_scheme": "",
+    "wsgi.input": "",
+    "wsgi.early_hints": "",
+}
 
 
 class WsgiGateway(Gateway):
@@ -54,6 +70,7 @@ class WsgiGateway(Gateway):
             "wsgi.input_terminated": True,
             "wsgi.file_wrapper": FileWrapper,
             **extra,
+            **_USUAL,
         }
 
 

@@ -1,4 +1,7 @@
+cimport cython
 from shardserve.http.exchange cimport Wire
+from shardserve.http.service cimport Service
+from shardserve.net.transport cimport SocketTransport
 
 cdef class Connection(Wire):
     cdef public object transport
@@ -10,7 +13,16 @@ cdef class Connection(Wire):
     cdef public Py_ssize_t _waiting_octets
     cdef public double _waiting_since
 
+    cpdef set_up(self, Service service)
+    @cython.locals(service=Service)
+    cpdef connection_made(self, transport)
+    cpdef connection_lost(self, exc)
     cpdef resume_writing(self)
+    cpdef int fileno(self) except? -1
+    cpdef close(self)
+    cpdef linger(self)
+    cpdef watch_writing(self)
+    cpdef bint _is_copied(self) except -1
     cpdef Py_ssize_t count_waiting(self) except? -1
     cpdef expire(self)
     cpdef expire_reading(self)

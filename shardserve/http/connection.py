@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from shardserve.http.exchange import Wire
 from shardserve.net.closing import end_stream
+from shardserve.net.transport import SocketTransport
 
 if TYPE_CHECKING:
     import asyncio
 
     from shardserve.http.exchange import Give
     from shardserve.http.service import Service
-    from shardserve.net.transport import SocketTransport
 
 NEVER = math.inf
 
@@ -47,7 +47,8 @@ class Connection(Wire):
         "transport",
     )
 
-    def __init__(self, service: Service) -> None:
+    def set_up(self, service: Service) -> None:
+        """Be a new one. Not __init__: compiled, each class's is a call of Python's, of its base's."""
         self.service = service
         self.scheme = "http"
         self.paused: asyncio.Future[None] | None = None
@@ -115,7 +116,10 @@ class Connection(Wire):
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once it is closed."""
-        sock = self.transport.get_extra_info("socket")
+        transport = self.transport
+        if isinstance(transport, SocketTransport):
+            return transport.fileno()
+        sock = transport.get_extra_info("socket")
         return -1 if sock is None else int(sock.fileno())
 
     def close(self) -> None:
@@ -156,7 +160,7 @@ class Connection(Wire):
         transport = self.transport
         if self.lingering or transport.is_closing() or transport.get_write_buffer_size():
             return False
-        if not give(transport.get_extra_info("socket").fileno(), octets, self.answer_by, self.copied):
+        if not give(self.fileno(), octets, self.answer_by, self.copied):
             return False
         # What has come since is the other's to read. This closes our copy of the descriptor, which ends nothing.
         transport.abort()

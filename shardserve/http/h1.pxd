@@ -16,6 +16,7 @@ cdef class H1Connection(H1Reading):
     cpdef _next(self)
     cpdef _resume_soon(self)
     cpdef resume_writing(self)
+    cpdef linger(self)
     cpdef returned(self)
     cpdef _resume(self)
     cpdef _end(self)

@@ -35,8 +35,14 @@ class H1Connection(H1Reading):
     __slots__ = ("_idle_until",)
 
     def __init__(self, service: Service, octets: bytes = b"", *, moved: bool = False, answer_by: float = NEVER) -> None:
-        """See H1Reading."""
-        H1Reading.__init__(self, service, octets, moved=moved, answer_by=answer_by)
+        """`octets` have been read from the connection already, by another worker; for `moved`, see Wire.move.
+
+        `answer_by` is when the request that `octets` begin with must have been answered.
+        """
+        self.set_up(service)
+        self.moved = moved
+        self.answer_by = answer_by
+        self._buffer = octets
         self._idle_until = 0.0
 
     # From one request to the next

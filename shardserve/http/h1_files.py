@@ -38,7 +38,7 @@ class H1Files(H1Writing):
             self._write_body(b"x" if excess else b"", more)
             return
         transport = self.transport
-        bare = transport.get_extra_info("socket") is not None and transport.get_extra_info("sslcontext") is None
+        bare = self.fileno() >= 0 and transport.get_extra_info("sslcontext") is None
         by_sendfile = part.regular and bare
         if by_sendfile and self._framing == BY_CHUNKS:
             assert most is not None  # a regular file has a size

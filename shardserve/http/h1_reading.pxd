@@ -32,9 +32,12 @@ cdef class H1Reading(H1Files):
     cdef public bytes _raw
     cdef public object _remaining
 
+    cpdef set_up(self, Service service)
     cpdef _next(self)
     cpdef _resume_soon(self)
+    cpdef connection_made(self, transport)
     cpdef data_received(self, bytes data)
+    cpdef connection_lost(self, exc)
     cpdef _keep_for_later(self, bytes data)
     cpdef release(self)
     @cython.locals(end=Py_ssize_t, last=LastHead, turns=int)

@@ -58,15 +58,10 @@ class H1Reading(H1Files):
         "_remaining",
     )
 
-    def __init__(self, service: Service, octets: bytes = b"", *, moved: bool = False, answer_by: float = NEVER) -> None:
-        """`octets` have been read from the connection already, by another worker; for `moved`, see Wire.move.
-
-        `answer_by` is when the request that `octets` begin with must have been answered.
-        """
-        H1Files.__init__(self, service)
-        self.moved = moved
-        self.answer_by = answer_by
-        self._buffer = octets
+    def set_up(self, service: Service) -> None:
+        """See Connection.set_up."""
+        H1Files.set_up(self, service)
+        self._buffer = b""
         self._raw = b""  # the current request as it came, where it may be moved
         self._blank = False  # an empty line before the next request has been skipped
         self._last_head: LastHead | None = None

@@ -29,6 +29,7 @@ cdef class H1Writing(Connection):
     cdef public int _status
     cdef public Py_ssize_t _unsent
 
+    cpdef set_up(self, Service service)
     cpdef _finish(self)
     cpdef _end(self)
     cpdef bint _unread_is_large(self) except -1

@@ -70,8 +70,9 @@ class H1Writing(Connection):
         "_unsent",
     )
 
-    def __init__(self, service: Service) -> None:
-        Connection.__init__(self, service)
+    def set_up(self, service: Service) -> None:
+        """See Connection.set_up."""
+        Connection.set_up(self, service)
         self._exchange: Exchange | None = None
         self._request: Request | None = None
         self._state = HEAD

@@ -1,7 +1,13 @@
+cimport cython
 from shardserve.http.exchange cimport Gateway
 from shardserve.net.blackbox cimport BlackBox
+from shardserve.net.loads cimport note_taken
+
+cdef int _CONNECTIONS, _ACCEPTED, _LOAD_CONNECTIONS
 
 cdef class Service:
+    cdef unsigned long long[::1] _board
+    cdef unsigned long long[::1] _load
     cdef list _due
     cdef public object _emptied
     cdef public object access
@@ -40,4 +46,11 @@ cdef class Service:
     cdef public object timeouts
     cdef public list when_room
 
+    @cython.locals(connections=Py_ssize_t)
+    cpdef count(self)
+    @cython.locals(connections=Py_ssize_t)
+    cpdef count_taken(self)
+    cpdef bint is_full(self) except -1
+    cpdef opened(self, connection)
+    cpdef closed(self, connection)
     cpdef ended(self, exchange)

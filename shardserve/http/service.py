@@ -33,6 +33,10 @@ REFUSALS_LOGGED = 10  # of those within a second: a line for each would be a way
 EXPIRIES = 16
 
 
+# As plain numbers, for what is done with each connection.
+_CONNECTIONS, _ACCEPTED, _LOAD_CONNECTIONS = int(Word.CONNECTIONS), int(Word.ACCEPTED), int(Load.CONNECTIONS)
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Bounds on waiting for a client, in seconds."""
@@ -52,8 +56,10 @@ class Service:
     """One per worker. `gateway` opens the exchange of each request; `board` is this worker's line."""
 
     __slots__ = (
+        "_board",
         "_due",
         "_emptied",
+        "_load",
         "access",
         "ask_for_work",
         "board",
@@ -108,6 +114,7 @@ class Service:
         self.gateway = gateway
         self.board = board
         self.load = load if load is not None else unshared_line()
+        self._board, self._load = self.board, self.load  # the same, typed in service.pxd
         self.give_on: Give | None = None  # to the worker that replaces this one: where connections go that are kept
         self.ask_for_work: Callable[[], None] | None = None  # of the workers where requests wait for a thread
         self.give_idle: Give | None = None  # to a worker that has a free thread, for a request that finds none here
@@ -190,19 +197,28 @@ class Service:
         if not self.most_connections:
             self.load[Load.FULL] = 0
 
-    def count(self, *, taken: bool = False) -> None:
-        """Write down how many connections there are; `taken` if one has just been accepted that was steered here."""
-        self.board[Word.CONNECTIONS] = connections = len(self.connections) + self.opening
-        if taken:
-            note_taken(self.load, connections)
-        else:
-            self.load[Load.CONNECTIONS] = connections
+    def count(self) -> None:
+        """Write down how many connections there are."""
+        connections = len(self.connections) + self.opening
+        self._board[_CONNECTIONS] = self._load[_LOAD_CONNECTIONS] = connections
         if self.most_connections:
-            self.load[Load.FULL] = FULL_LOAD if self.is_full() else 0
-            if self.when_room and not self.load[Load.FULL]:
-                waiting, self.when_room = self.when_room, []
-                for accept in waiting:
-                    accept()
+            self._note_full()
+
+    def count_taken(self) -> None:
+        """Write down that one more connection has been accepted that was steered here, and how many there are."""
+        connections = len(self.connections) + self.opening
+        self._board[_CONNECTIONS] = connections
+        note_taken(self._load, connections)
+        if self.most_connections:
+            self._note_full()
+
+    def _note_full(self) -> None:
+        full = self.is_full()
+        self.load[Load.FULL] = FULL_LOAD if full else 0
+        if self.when_room and not full:
+            waiting, self.when_room = self.when_room, []
+            for accept in waiting:
+                accept()
 
     def is_full(self) -> bool:
         """Whether no more connections are to be accepted for now (--worker-connections)."""
@@ -212,7 +228,7 @@ class Service:
         """A connection that was being opened is open; how many there are stays the same."""
         self.opening -= 1
         self.connections.add(connection)
-        self.board[Word.ACCEPTED] += 1
+        self._board[_ACCEPTED] += 1
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
@@ -244,7 +260,7 @@ class Service:
         if give_on is None:
             self.closing = True
             self.load[Load.FREE] = self.load[Load.WAITING] = 0
-        self.load = unshared_line()  # the shard's is the replacement's, if there is one
+        self.load = self._load = unshared_line()  # the shard's is the replacement's, if there is one
         self.board[Word.STATE] = WorkerState.DRAINING
         self.now = time.monotonic()
         for connection in list(self.connections):

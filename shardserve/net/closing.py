@@ -7,6 +7,8 @@ import socket
 import sys
 from contextlib import suppress
 
+from shardserve.native import borrowed, end_writing
+
 _IP_MINTTL = 21  # linux/in.h
 _IPV6_MINHOPCOUNT = 73  # linux/in6.h
 _MOST = 255  # hops; a packet that has crossed one router, or left a host with the usual 64, has less
@@ -22,9 +24,11 @@ def shut_door(listener: socket.socket) -> bool:
     return _set_hops(listener, _MOST)
 
 
-def open_door(connection: socket.socket) -> None:
-    """Have a connection from a listener whose door is shut hear its client."""
-    _set_hops(connection, 0)
+def open_door(connection: int) -> None:
+    """Have a connection, by its descriptor, from a listener whose door is shut hear its client."""
+    if connection >= 0:
+        with suppress(OSError), borrowed(connection) as sock:
+            _set_hops(sock, 0)
 
 
 def _set_hops(sock: socket.socket, hops: int) -> bool:
@@ -47,12 +51,8 @@ def blank(descriptor: int, null: int) -> None:
         os.dup2(null, descriptor, inheritable=False)
 
 
-def end_stream(descriptor: int, how: int = socket.SHUT_WR) -> None:
+def end_stream(descriptor: int) -> None:
     """End a connection's stream itself (shutdown(2)): closing a descriptor does not while a copy of it is open."""
     if descriptor >= 0:
         with suppress(OSError):  # it is gone already
-            borrowed = socket.socket(fileno=descriptor)  # not a copy: there may be no descriptor left
-            try:
-                borrowed.shutdown(how)
-            finally:
-                borrowed.detach()
+            end_writing(descriptor)

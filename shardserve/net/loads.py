@@ -7,7 +7,6 @@ eBPF the memory is a map that the kernel's program reads and counts in (ebpf.py)
 from __future__ import annotations
 
 import mmap
-import struct
 from enum import IntEnum
 
 WORDS = 16  # 64-bit words of a line: a cache line of the worker's, and one of the kernel's and the supervisor's
@@ -43,7 +42,6 @@ class Aim(IntEnum):
 _CONNECTIONS, _TAKEN, _PENALTY, _BUSY, _FREE, _WAITING, _FULL = map(
     int, (Load.CONNECTIONS, Load.TAKEN, Load.PENALTY, Load.BUSY, Load.FREE, Load.WAITING, Load.FULL)
 )
-_TAKING = struct.Struct("@2Q")  # native: each word is one store
 _COUNT = int(Aim.COUNT)
 
 
@@ -140,9 +138,9 @@ def note_one_free(line: memoryview, *, cut_off: bool = False) -> None:
 def note_taken(line: memoryview, connections: int) -> None:
     """Write to a shard's line that one of its `connections` has just been accepted.
 
-    Both words at once: between two stores the kernel's program would see one connection twice, or not at all.
+    One store right behind the other: between them the kernel's program sees one connection twice.
     """
-    _TAKING.pack_into(line, 0, connections, line[_TAKEN] + 1)
+    line[_CONNECTIONS], line[_TAKEN] = connections, line[_TAKEN] + 1
 
 
 def unshared_line() -> memoryview:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import select
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from shardserve.native import poll_ready, receive, transmit
+from shardserve.native import close_socket, control, end_writing, own_name, poll_ready, receive, transmit
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
 READ, WRITE = 1, 4  # EPOLLIN, EPOLLOUT of epoll_ctl(2)
+_ADD, _DELETE, _MODIFY = 1, 2, 3  # EPOLL_CTL_ADD ...
 _BROKEN = 24  # EPOLLERR, EPOLLHUP: told whether asked for or not
 _DESCRIPTOR = 5  # the bit of an event (see poll_ready) from which on it is the descriptor
 _HIGH = 65536  # octets that wait for a client, from which on its connection is told to pause
@@ -43,8 +43,10 @@ class Poller:
         self.context = context
         self.patient = True
         self._watched: list[SocketTransport | None] = []  # by descriptor
+        self._new: list[SocketTransport] = []
         self._written: list[SocketTransport] = []
-        self._looking = False  # whoever is called now has sent what is written
+        self._lost: list[SocketTransport] = []
+        self._ends = False  # the turn, by a call of ours that is under way or to come
         self._epoll = select.epoll()
         context.copy().run(loop.add_reader, self._epoll.fileno(), self._look)
 
@@ -59,37 +61,79 @@ class Poller:
         if not before:
             if descriptor >= len(watched):
                 watched.extend([None] * (descriptor + 1 - len(watched)))
-            self._epoll.register(descriptor, events)
+            control(self._epoll, _ADD, descriptor, events)
             watched[descriptor] = transport
         elif events:
-            self._epoll.modify(descriptor, events)
+            control(self._epoll, _MODIFY, descriptor, events)
         else:
             # Closing would not do: it is the socket that is watched, and another process may hold a copy.
             watched[descriptor] = None
-            with suppress(OSError):
-                self._epoll.unregister(descriptor)
+            try:  # not by `suppress`: that takes longer than all else here
+                control(self._epoll, _DELETE, descriptor, 0)
+            except OSError:
+                pass
+
+    def begin(self, transport: SocketTransport) -> None:
+        """A transport is new: its request may be here already, or come within this turn of the loop.
+
+        One that is answered and closed before it is watched is never watched, which saves two system calls and a look.
+        """
+        if not self._new:
+            self.loop.call_soon(self._look_at_new, context=self.context)
+        self._new.append(transport)
+
+    def _look_at_new(self) -> None:
+        new, self._new = self._new, []
+        self._ends = True
+        try:
+            for transport in new:
+                transport.ready(READ)
+        finally:
+            self._end_turn()
+            # Behind the tasks that have come of it.
+            self.loop.call_soon(self._watch_new, new, context=self.context)
+
+    def _watch_new(self, new: list[SocketTransport]) -> None:
+        for transport in new:
+            transport.watch()
 
     def _look(self) -> None:
-        """See to every connection that is ready, then send what they have written."""
+        """See to every connection that is ready, then end the turn."""
         watched = self._watched
-        self._looking = True
+        self._ends = True
         try:
             for event in poll_ready(self._epoll):
                 transport = watched[event >> _DESCRIPTOR]
                 if transport is not None:  # else it has been closed in this turn
                     transport.ready(event)
         finally:
-            self._looking = False
-            self.send_written()
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        """Have sent what has been written in this turn, and tell the connections that are lost: none of them calls."""
+        self._ends = False
+        self.send_written()
+        lost, self._lost = self._lost, []
+        for transport in lost:
+            transport.end()
 
     def wrote(self, transport: SocketTransport) -> None:
         """A transport has something to send at the end of the turn."""
-        written = self._written
-        if not self._looking and not written:
-            self.loop.call_soon(self.send_written, context=self.context)
-        written.append(transport)
-        if len(written) >= _TOGETHER:
+        self._written.append(transport)
+        if len(self._written) >= _TOGETHER:
             self.send_written()
+        else:
+            self._see_to_end()
+
+    def lost(self, transport: SocketTransport) -> None:
+        """A transport has come to its end, of which its connection is to be told."""
+        self._lost.append(transport)
+        self._see_to_end()
+
+    def _see_to_end(self) -> None:
+        if not self._ends:
+            self._ends = True
+            self.loop.call_soon(self._end_turn, context=self.context)
 
     def send_written(self) -> None:
         """Have what has been written since the last time sent."""
@@ -110,6 +154,7 @@ class SocketTransport:
         "_behind",
         "_closing",
         "_ended",
+        "_error",
         "_events",
         "_first",
         "_full",
@@ -119,6 +164,7 @@ class SocketTransport:
         "_low",
         "_over",
         "_paused",
+        "_peer_name",
         "_poller",
         "_protocol",
         "_reading",
@@ -128,11 +174,15 @@ class SocketTransport:
         "descriptor",
     )
 
-    def __init__(self, poller: Poller, sock: socket.socket, protocol: Any) -> None:
-        """Serve a connected stream socket, which does not block; `protocol` has the methods of asyncio.Protocol."""
+    def __init__(self, poller: Poller, descriptor: int, protocol: Any, peer_name: Any = None) -> None:
+        """Serve a connected stream socket, which does not block; `protocol` has the methods of asyncio.Protocol.
+
+        `peer_name` is what is known of the client's (native.accept). The descriptor is ours to close from now on.
+        """
         self._poller = poller
-        self._socket = sock
-        self.descriptor = sock.fileno()
+        self.descriptor = descriptor
+        self._socket: socket.socket | None = None  # made when asked for
+        self._peer_name = peer_name
         self._protocol = protocol
         self._received = protocol.data_received  # looked up once
         # What waits to be sent: its first piece, those behind it, and how many octets they are.
@@ -149,19 +199,35 @@ class SocketTransport:
         self._paused = False  # whoever writes
         self._closing = False
         self._lost = False
-        protocol.connection_made(self)
-        self._watch()
+        self._error: Exception | None = None  # by which it was lost
+        try:
+            protocol.connection_made(self)
+        except Exception as error:
+            self._report(error)
+        poller.begin(self)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """The "socket", its "peername" or its "sockname" (None if it has been reset), or the default."""
-        if name == "socket":
-            return self._socket
-        if name not in ("peername", "sockname"):
+        if name == "peername" and self._peer_name is not None:
+            return self._peer_name
+        if name not in ("socket", "peername", "sockname") or self.descriptor < 0:
             return default
         try:
-            return self._socket.getpeername() if name == "peername" else self._socket.getsockname()
+            if name == "sockname" and (own := own_name(self.descriptor)) is not None:
+                return own
+            sock = self._object()
+            return sock if name == "socket" else sock.getpeername() if name == "peername" else sock.getsockname()
         except OSError:
             return None
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once it is closed."""
+        return self.descriptor
+
+    def _object(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.socket(fileno=self.descriptor)
+        return self._socket
 
     # Reading
 
@@ -189,21 +255,21 @@ class SocketTransport:
     def _end_reading(self) -> None:
         self._reading = False
         self._over = True
-        self._watch()
+        self.watch()
         if not self._protocol.eof_received():
             self.close()
 
     def pause_reading(self) -> None:
         """Read nothing until told to go on."""
         self._reading = False
-        self._watch()
+        self.watch()
 
     def resume_reading(self) -> None:
         """Read on."""
         self._reading = not self._over and not self._closing
-        self._watch()
+        self.watch()
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """Have the poller tell what is to be known now."""
         events = (READ if self._reading else 0) | (WRITE if self._full else 0)
         before = self._events
@@ -253,8 +319,9 @@ class SocketTransport:
         self._kept = False
         if self._first is None:
             return
+        last = self._ended or self._closing
         try:
-            sent = self._send_pieces() if self._behind else transmit(self.descriptor, self._first)
+            sent = self._send_pieces(last) if self._behind else transmit(self.descriptor, self._first, last)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -270,14 +337,14 @@ class SocketTransport:
         if self._size or self._full or self._paused or self._ended or self._closing:
             self._go_on()
 
-    def _send_pieces(self) -> int:
+    def _send_pieces(self, last: bool) -> int:
         assert self._first is not None  # there are some behind it
         pieces = [self._first, *self._behind[: _PIECES - 1]]
         if self._size > _JOIN_MAX:
             return os.writev(self.descriptor, pieces)
         self._first = b"".join((self._first, *self._behind))
         self._behind.clear()
-        return transmit(self.descriptor, self._first)
+        return transmit(self.descriptor, self._first, last)
 
     def _keep_from(self, sent: int) -> None:
         """Forget the first octets of what waits; some are left."""
@@ -293,16 +360,17 @@ class SocketTransport:
     def _go_on(self) -> None:
         """Something has been sent: what follows of it?"""
         self._full = self._size > 0
-        self._watch()
+        self.watch()
         if self._paused and self._size <= self._low:
             self._paused = False
             try:
                 self._protocol.resume_writing()
             except Exception as error:  # others wait to be sent
                 self._report(error)
-        if not self._size and self._ended:
+        if not self._size and (self._ended or self._closing):
+            # Before a close too: the end then leaves in one packet with what has just been sent.
             try:
-                self._socket.shutdown(socket.SHUT_WR)
+                end_writing(self.descriptor)
             except OSError as error:
                 self._lose(error)
         if not self._size and self._closing:
@@ -331,7 +399,7 @@ class SocketTransport:
         if not self._ended and not self._closing:
             self._ended = True
             if not self._size:
-                self._socket.shutdown(socket.SHUT_WR)
+                end_writing(self.descriptor)
 
     def is_closing(self) -> bool:
         """Whether it has been closed, or will be when what waits has been sent."""
@@ -343,7 +411,7 @@ class SocketTransport:
             self._closing = True
             self._reading = False
             if self._size:
-                self._watch()
+                self.watch()
             else:
                 self._lose(None)
 
@@ -367,12 +435,25 @@ class SocketTransport:
             self._first = None
             self._behind.clear()
             self._size = 0
-            self._watch()
-            self._poller.loop.call_soon(self._close, error, context=self._poller.context)
+            self._error = error
+            self.watch()
+            self._poller.lost(self)
 
-    def _close(self, error: Exception | None) -> None:
+    def end(self) -> None:
+        """Tell the protocol, which is not calling now, that the connection is lost, and close the socket."""
         try:
-            self._protocol.connection_lost(error)
-        finally:
-            self._protocol = self._received = None  # which refer to us
+            self._protocol.connection_lost(self._error)
+        except Exception as error:  # others are to be told
+            self._report(error)
+        try:
+            self._close()
+        except OSError as error:  # of close(2): that descriptor was not ours any more
+            self._report(error)
+        self._protocol = self._received = self._error = None  # which refer to us
+
+    def _close(self) -> None:
+        descriptor, self.descriptor = self.descriptor, -1
+        if self._socket is None:
+            close_socket(descriptor)
+        else:
             self._socket.close()

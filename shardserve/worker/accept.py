@@ -12,16 +12,17 @@ import math
 from typing import TYPE_CHECKING
 
 from shardserve.logs import log
+from shardserve.native import accept, close_socket
 from shardserve.net.board import Word
 from shardserve.net.closing import blank, open_door, shut_door
 
 if TYPE_CHECKING:
     import asyncio
-    import socket
     from collections.abc import Callable, Iterator
 
     from shardserve.http.exchange import Give
     from shardserve.http.service import Service
+    from shardserve.native import Name
     from shardserve.net.listener import Listener
     from shardserve.worker.handover import Handover
     from shardserve.worker.opening import Make, Opening
@@ -112,8 +113,8 @@ class Acceptor:
         self._gone = True
         taken = list(self._waiting())
         blank(self._socket.fileno(), null)
-        for sock in taken:
-            self._service.loop.call_soon_threadsafe(self._open, sock)
+        for descriptor, peer_name in taken:
+            self._service.loop.call_soon_threadsafe(self._open, descriptor, peer_name)
 
     def close(self) -> None:
         """Close this process's copy of the listener. For use after `stop`."""
@@ -143,35 +144,40 @@ class Acceptor:
         if not self._accepting or self._gone:
             return False
         try:
-            accepted = self._socket.accept()[0]
+            accepted = accept(self._socket)
         except OSError:
             return False
-        service = self._service
+        if accepted is None:
+            return False
         self._count_given()
-        if give(accepted.fileno(), b"", math.inf, False):
-            accepted.close()
+        if give(accepted[0], b"", math.inf, False):
+            close_socket(accepted[0])
         else:
-            service.loop.call_soon_threadsafe(self._open_counted, accepted)
+            self._service.loop.call_soon_threadsafe(self._open_given, *accepted)
         return True
+
+    def _open_given(self, descriptor: int, peer_name: Name) -> None:
+        """One that was not passed on after all; it has been counted."""
+        self._opening.open(descriptor, self._make_connection, peer_name, False)
 
     def _count_given(self) -> None:
         """Write down that a connection has been accepted that another worker serves."""
         self._service.board[Word.ACCEPTED] += 1
         if self._own:
-            self._service.count(taken=True)
+            self._service.count_taken()
 
-    def _open_counted(self, accepted: socket.socket) -> None:
-        self._opening.open(accepted, self._make_connection)
-
-    def _waiting(self) -> Iterator[socket.socket]:
+    def _waiting(self) -> Iterator[tuple[int, Name]]:
         """What waits in the queue, as far as there are descriptors for it."""
         while True:
             try:
-                yield self._socket.accept()[0]
+                accepted = accept(self._socket)
             except ConnectionAbortedError:
                 continue
             except OSError:
                 return
+            if accepted is None:
+                return
+            yield accepted
 
     def _take(self, most: int) -> None:
         if self._gone:
@@ -184,21 +190,22 @@ class Acceptor:
                     self._wait_for_room()
                     return
             try:
-                accepted, _ = self._socket.accept()
-            except BlockingIOError:
-                return
+                accepted = accept(self._socket)
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._pause(error)
                     return
                 continue  # the client gave up while it waited (accept(2): ECONNABORTED and network errors)
-            if target is None or not self._give(target, accepted):
-                self._open(accepted)
+            if accepted is None:
+                return
+            descriptor, peer_name = accepted
+            if target is None or not self._give(target, descriptor):
+                self._open(descriptor, peer_name)
 
-    def _open(self, accepted: socket.socket) -> None:
+    def _open(self, descriptor: int, peer_name: Name) -> None:
         if self._shut:
-            open_door(accepted)
-        self._opening.open(accepted, self._make_connection, taken=self._own)
+            open_door(descriptor)
+        self._opening.open(descriptor, self._make_connection, peer_name, self._own)
 
     def _room_elsewhere(self) -> int | None:
         """A shard that may have one more connection, where this worker may not; none at the end of the service."""
@@ -206,12 +213,12 @@ class Acceptor:
             return None
         return self._handover.room(self._service.most_connections)
 
-    def _give(self, target: int, accepted: socket.socket) -> bool:
+    def _give(self, target: int, descriptor: int) -> bool:
         """Have an accepted connection served by another shard."""
         assert self._handover is not None  # it named the shard
-        if not self._handover.send(target, accepted.fileno()):
+        if not self._handover.send(target, descriptor):
             return False
-        accepted.close()
+        close_socket(descriptor)
         self._count_given()
         return True
 

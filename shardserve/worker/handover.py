@@ -107,7 +107,7 @@ class Handover:
             return False
         connection = packet.connection
         if connection is not None and not give(connection.fileno(), packet.octets, packet.answer_by, packet.copied):
-            self._service.loop.call_soon_threadsafe(self._opening.open, connection, partial(_make, packet))
+            self._service.loop.call_soon_threadsafe(self._open, packet)
         elif connection is not None:
             connection.close()
         return True
@@ -198,11 +198,16 @@ class Handover:
             if packet is None:
                 return
             if packet.connection is not None:
-                self._opening.open(packet.connection, partial(_make, packet))
+                self._open(packet)
             elif packet.kind != WANTED:
                 log.error("a connection given by another worker is lost: this one has no descriptor left for it")
             elif self._turns is not None:
                 self._turns.give_waiting(partial(self._give_to, packet.octets[0]))
+
+    def _open(self, packet: Packet) -> None:
+        assert packet.connection is not None  # of this packet
+        packet.connection.setblocking(False)
+        self._opening.open(packet.connection.detach(), partial(_make, packet), None, False)
 
     def _pause(self, error: OSError) -> None:
         """No descriptor is free for the connection that comes next: leave it there, and have no more sent to us."""

@@ -149,7 +149,7 @@ class Listening:
     def _open_doors(self) -> None:
         """One of the connections may have come in through a door that a sibling has shut."""
         for connection in self._service.connections:
-            open_door(connection.transport.get_extra_info("socket"))
+            open_door(connection.fileno())
 
     async def end(self, *, replaced: bool) -> None:
         """Take no more connections; if not `replaced`, all that have come so far. Then every one is the service's."""

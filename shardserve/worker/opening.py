@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -15,11 +16,11 @@ from shardserve.logs import log
 from shardserve.net.transport import COMPILED, Poller, SocketTransport
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Coroutine, Iterator
 
     from shardserve.http.connection import Connection
     from shardserve.http.service import Service
+    from shardserve.native import Name
 
     Make = Callable[[Service], Connection]
     Opened = Coroutine[asyncio.Future[object], None, object]
@@ -35,16 +36,21 @@ class Opening:
             self.poller = Poller(service.loop, service.context)
         self._waiting: dict[asyncio.Future[object], tuple[Opened, socket.socket]] = {}
 
-    def open(self, accepted: socket.socket, make_connection: Make, *, taken: bool = False) -> None:
-        """Begin to serve a socket; `make_connection` makes its protocol. For `taken`, see Service.count."""
-        accepted.setblocking(False)
+    def open(self, descriptor: int, make_connection: Make, peer_name: Name, taken: bool) -> None:
+        """Begin to serve a socket that does not block; `make_connection` makes its protocol.
+
+        `peer_name` is the client's as far as it is known (native.accept). For `taken`, see Service.count_taken.
+        """
         service = self._service
         service.opening += 1
-        service.count(taken=taken)  # at once: others steer by it
-        if self.poller is None:
-            self._open_by_loop(accepted, make_connection)
+        if taken:  # either at once: others steer by it
+            service.count_taken()
         else:
-            SocketTransport(self.poller, accepted, make_connection(service))
+            service.count()
+        if self.poller is None:
+            self._open_by_loop(socket.socket(fileno=descriptor), make_connection)
+        else:
+            SocketTransport(self.poller, descriptor, make_connection(service), peer_name)
 
     async def done(self) -> None:
         """Wait until every socket that was accepted is known to the service."""

@@ -38,7 +38,7 @@ def test_a_shut_door_keeps_what_is_queued_and_ignores_newcomers(host: str, clien
         for one in queued:
             accepted, _ = listener.accept()
             with accepted:
-                open_door(accepted)
+                open_door(accepted.fileno())
                 one.sendall(b"question")
                 accepted.settimeout(5)
                 assert accepted.recv(16) == b"question"
@@ -57,7 +57,7 @@ def test_an_open_door_hears_again() -> None:
             accepted.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 accepted.recv(1)
-            open_door(accepted)
+            open_door(accepted.fileno())
             accepted.settimeout(10)
             assert accepted.recv(1) == b"x"  # sent again by the client's kernel
 
@@ -65,7 +65,7 @@ def test_an_open_door_hears_again() -> None:
 def test_a_unix_socket_has_no_door() -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         assert not shut_door(sock)
-        open_door(sock)
+        open_door(sock.fileno())
 
 
 def test_a_stream_ends_although_a_copy_is_open() -> None:

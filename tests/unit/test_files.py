@@ -352,7 +352,7 @@ class Served:
         ours.setblocking(False)
         theirs.settimeout(PATIENCE)
         service.opening += 1  # as whoever accepts it does
-        SocketTransport(Poller(loop, service.context), ours, H1Connection(service))
+        SocketTransport(Poller(loop, service.context), ours.detach(), H1Connection(service))
         talking = loop.run_in_executor(None, _talk, client, theirs)
         while not talking.done():
             service.tick()

@@ -371,7 +371,7 @@ async def _exchange_over_a_socket(loop: asyncio.AbstractEventLoop, size: int) ->
                         length = int(line[15:])
                 answers.append(replies.read(length))
 
-    Opening(service).open(ours, H1Connection)
+    Opening(service).open(ours.detach(), H1Connection, None, False)
     await asyncio.to_thread(client)
     await service.drain()
     await loop.shutdown_default_executor()

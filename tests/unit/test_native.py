@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gc
+import os
+import socket
+import sys
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shardserve import native
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Octets(bytes):
@@ -73,3 +79,64 @@ def test_a_method_keeps_its_owner() -> None:
 def test_a_method_that_is_not_there_raises() -> None:
     with pytest.raises(AttributeError, match="no_such"):
         native.method([], "no_such")
+
+
+def test_a_connection_is_accepted_with_the_names_that_the_socket_module_gives(address: Any) -> None:
+    family, name = address
+    with socket.socket(family) as listener:
+        listener.bind(name)
+        listener.listen()
+        listener.setblocking(False)
+        assert native.accept(listener) is None
+        with socket.socket(family) as client:
+            client.connect(listener.getsockname())
+            accepted = native.accept(listener)
+            assert accepted is not None
+            with socket.socket(fileno=accepted[0]) as ours:
+                assert not ours.getblocking() or not os.get_blocking(ours.fileno())
+                assert not ours.get_inheritable()
+                for said, known in (
+                    (accepted[1], ours.getpeername()),
+                    (native.own_name(ours.fileno()), ours.getsockname()),
+                ):
+                    assert said == (known[:2] if isinstance(said, tuple) and len(said) == 2 else known)
+
+
+@pytest.fixture(
+    params=[
+        (socket.AF_INET, ("127.0.0.1", 0)),
+        (socket.AF_INET, ("127.10.100.255", 0)),
+        (socket.AF_INET6, ("::1", 0)),
+        (socket.AF_INET6, ("::ffff:127.0.0.1", 0)),
+        (socket.AF_UNIX, "s\udcff.sock"),
+    ],
+    ids=str,
+)
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    family, name = request.param
+    if family == socket.AF_INET6:
+        try:
+            with socket.socket(family) as sock:
+                sock.bind(name)
+        except OSError as error:
+            pytest.skip(f"no IPv6 here: {error}")
+    return family, str(tmp_path / name) if family == socket.AF_UNIX else name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names without a file are Linux's")
+def test_what_is_no_plain_name_is_left_to_the_socket_module() -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(b"\0abstract-%d" % os.getpid())
+        assert native.own_name(listener.fileno()) in (None, listener.getsockname())
+
+
+def test_our_name_is_told_anew_where_it_is_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        for sock in (one, other, other, one):
+            assert native.own_name(sock.fileno()) == sock.getsockname()
+
+
+def test_what_is_no_socket_is_an_error() -> None:
+    for call in (native.own_name, native.end_writing, native.close_socket):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            call(1 << 20)

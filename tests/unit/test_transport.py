@@ -9,12 +9,14 @@ import os
 import select
 import socket
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.proc import open_descriptors
 
-from shardserve.net.transport import Poller, SocketTransport
+from shardserve.native import accept
+from shardserve.net.transport import COMPILED, Poller, SocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -88,13 +90,23 @@ class Bench:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             theirs.connect(listener.getsockname())
             before_accept()
-            ours, _ = listener.accept()
-        ours.setblocking(False)
+            accepted = accept(listener)
+        assert accepted is not None
         theirs.setblocking(False)
         protocol = Echo()
         self._pairs.append((protocol, theirs))
-        SocketTransport(self.poller, ours, protocol)
+        SocketTransport(self.poller, accepted[0], protocol, accepted[1])
         return protocol, theirs
+
+    def is_watched(self, descriptor: int) -> bool:
+        """Whether the poller's epoll instance has it (proc(5), fdinfo)."""
+        lines = Path(f"/proc/self/fdinfo/{self.poller.fileno()}").read_text().splitlines()
+        return any(line.split()[:2] == ["tfd:", str(descriptor)] for line in lines)
+
+    async def wait_watched(self, echo: Echo) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not self.is_watched(echo.transport.descriptor):
+                await asyncio.sleep(0)
 
     async def read(self, theirs: socket.socket, most: int = 1 << 30) -> bytes:
         """What the client gets: `most` octets, or all to the end of the stream."""
@@ -355,7 +367,7 @@ def test_abort_drops_what_waits_and_closes_the_socket(run: Run) -> None:
         await echo.wait_lost()
         assert echo.told == ["pause", ("lost", None)]
         assert len(await bench.read(theirs)) < LARGE
-        assert echo.transport.get_extra_info("socket").fileno() == -1
+        assert echo.transport.fileno() == -1
 
     run(test)
 
@@ -413,6 +425,7 @@ def test_more_than_one_look_can_tell_are_served_all(run: Run) -> None:
 def test_a_copy_of_the_socket_elsewhere_tells_nothing_once_it_is_closed(run: Run) -> None:
     async def test(bench: Bench) -> None:
         echo, theirs = bench.connect()
+        await bench.wait_watched(echo)
         with contextlib.ExitStack() as copies:
             copy = socket.socket(fileno=os.dup(echo.transport.descriptor))
             copies.enter_context(copy)
@@ -450,6 +463,77 @@ def test_what_an_application_has_in_its_context_is_not_seen_by_the_next(run: Run
     assert seen == [""]
 
 
+def test_one_that_is_answered_and_closed_at_once_is_never_watched(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        watched = []
+        echo, theirs = bench.connect()
+        number = echo.transport.descriptor
+
+        async def answer(data: bytes) -> None:  # a task, as those of ASGI
+            watched.append(bench.is_watched(number))
+            echo.transport.write(data)
+            echo.transport.close()
+            watched.append(bench.is_watched(number))
+
+        tasks: list[asyncio.Task[None]] = []
+        echo.answer = lambda data: tasks.append(bench.loop.create_task(answer(data)))
+        theirs.send(b"the request")  # before the turn in which it is first looked at
+        await echo.wait_lost()
+        assert await bench.read(theirs) == b"the request"
+        assert watched == [False, False]
+
+    run(test)
+
+
+def test_one_that_has_nothing_to_say_yet_is_watched(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        await bench.wait_watched(echo)
+        theirs.send(b"late")
+        await echo.wait_for(lambda: echo.told == [b"late"])
+
+    run(test)
+
+
+@pytest.mark.skipif(not COMPILED, reason="the uncompiled one sends the end by itself: one os.write for all")
+@pytest.mark.parametrize("end", ["close", "write_eof"])
+def test_the_end_leaves_in_one_packet_with_the_last_octets(run: Run, end: str) -> None:
+    def packets(theirs: socket.socket) -> int:  # that have arrived: tcpi_segs_in (linux/tcp.h)
+        return int(struct.unpack_from("=I", theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 140)[0])
+
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        await bench.wait_watched(echo)
+        before = packets(theirs)
+        echo.transport.write(b"all there is")
+        getattr(echo.transport, end)()
+        assert await bench.read(theirs) == b"all there is"
+        assert packets(theirs) == before + 1
+
+    run(test)
+
+
+def test_what_follows_a_reset_is_told_to_each_connection_though_one_fails(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        failures: list[dict[str, Any]] = []
+        bench.loop.set_exception_handler(lambda _, context: failures.append(context))
+        pairs = [bench.connect() for _ in range(3)]
+
+        def fail(error: Exception | None) -> None:
+            Echo.connection_lost(pairs[0][0], error)
+            raise RuntimeError("a bug of the protocol's")
+
+        pairs[0][0].connection_lost = fail  # type: ignore[method-assign]
+        for echo, _ in pairs:
+            echo.transport.abort()
+        for echo, _ in pairs:
+            await echo.wait_lost()
+            assert echo.transport.fileno() == -1
+        assert [str(failure["exception"]) for failure in failures] == ["a bug of the protocol's"]
+
+    run(test)
+
+
 def test_addresses_and_what_it_does_not_know(run: Run) -> None:
     async def test(bench: Bench) -> None:
         echo, theirs = bench.connect()
@@ -459,6 +543,7 @@ def test_addresses_and_what_it_does_not_know(run: Run) -> None:
         assert transport.get_extra_info("sslcontext", "none") == "none"
         transport.abort()
         await echo.wait_lost()
-        assert transport.get_extra_info("peername") is None
+        assert transport.get_extra_info("peername") == theirs.getsockname()  # known from the beginning
+        assert transport.get_extra_info("sockname") is transport.get_extra_info("socket") is None
 
     run(test)
