@@ -7,6 +7,7 @@ RUN    := $(VENV)/bin
 # What tests run on: with SHARDSERVE_PURE=1 nothing needs compiling.
 BUILT  := $(VENV)/$(if $(filter-out 0,$(SHARDSERVE_PURE)),.tests,.compiled)
 INSTALL ?= -e '.[dev,test]'
+PIP    ?= $(RUN)/python -m pip install -q
 SOURCES := setup.py shardserve/build.py shardserve/native.py shardserve/native.pxd $(wildcard shardserve/*/*.py shardserve/*/*.pxd shardserve/*/*/*.py shardserve/*/*/*.pxd)
 
 .PHONY: serve test suite environment compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat compliance
@@ -89,7 +90,7 @@ $(VENV)/.installed: pyproject.toml $(SOURCES) | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.tests: pyproject.toml | $(VENV)/bin/python
-	SHARDSERVE_PURE=1 $(RUN)/python -m pip install -q $(INSTALL)
+	SHARDSERVE_PURE=1 $(PIP) $(INSTALL)
 	@touch $@
 
 # Compiled modules beside their sources; once they are older, tests refuse to run (tests/support/compiled.py).
