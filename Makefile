@@ -7,19 +7,22 @@ RUN    := $(VENV)/bin
 # What tests run on: with SHARDSERVE_PURE=1 nothing needs compiling.
 BUILT  := $(VENV)/$(if $(filter-out 0,$(SHARDSERVE_PURE)),.tests,.compiled)
 INSTALL ?= -e '.[dev,test]'
+PIP    ?= $(RUN)/python -m pip install -q
 SOURCES := setup.py shardserve/build.py shardserve/native.py shardserve/native.pxd $(wildcard shardserve/*/*.py shardserve/*/*.pxd shardserve/*/*/*.py shardserve/*/*/*.pxd)
 
-.PHONY: serve test suite environment compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat compliance
+.PHONY: serve test suite matrix environment compile wheel sharding fuzz autobahn check format docs bench attacks soak clean compat compliance
 
 serve: $(VENV)/.quick                ## run the server on the bundled demo
 	@echo "Demo: http://127.0.0.1:8000 (reload it a few times; Ctrl-C stops)"
 	@echo "Next: curl http://127.0.0.1:8000/who   or your own: $(RUN)/shardserve myapp:app --workers 4"
 	@exec $(RUN)/shardserve shardserve.demo:app --workers 4
 
-test: suite                          ## every test; what cannot run here skips with its reason
+test: suite matrix                   ## every test; what cannot run here skips with its reason
+
+matrix: $(BUILT)               ## tests/sharding, two at a time: it measures waits
 	$(RUN)/python -m pytest -q -n 2 --dist worksteal tests/sharding
 
-suite: $(BUILT)                ## the same without the matrix of tests/sharding
+suite: $(BUILT)                ## every other test
 	$(RUN)/python -m pytest -q -n $(WORKERS) --dist worksteal --ignore tests/sharding $(TESTS)
 
 environment: $(BUILT)                ## what the suite runs on, and no more
@@ -89,7 +92,7 @@ $(VENV)/.installed: pyproject.toml $(SOURCES) | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.tests: pyproject.toml | $(VENV)/bin/python
-	SHARDSERVE_PURE=1 $(RUN)/python -m pip install -q $(INSTALL)
+	SHARDSERVE_PURE=1 $(PIP) $(INSTALL)
 	@touch $@
 
 # Compiled modules beside their sources; once they are older, tests refuse to run (tests/support/compiled.py).

@@ -35,8 +35,10 @@ class Target:
         wire, seen = self._wires[parser], self._recorder.seen
         seen.clear()
         wire.connect()
-        wire.loop.run_until_complete(self._send(wire, pieces, ended))  # one for all pieces: most of the time goes here
-        wire.settle()
+        for piece in (*pieces, b"") if ended else pieces:
+            wire.transport.arrive(piece)
+            wire.settle()
+            self._check_bounds(wire)
         answers = wire.answers(*(one.method for one in seen))
         statuses = tuple(answer.status for answer in answers if answer.status >= 200)
         result = Outcome(tuple(seen), statuses, wire.closed)
@@ -50,12 +52,6 @@ class Target:
         assert len(statuses) <= len(seen) + 1, "more than one refusal"
         assert len(statuses) == len(seen) or result.closed, "not closed after a refusal"
         return result
-
-    async def _send(self, wire: Driver, pieces: Sequence[bytes], ended: bool) -> None:
-        for piece in (*pieces, b"") if ended else pieces:
-            wire.transport.arrive(piece)
-            await wire._settle()
-            self._check_bounds(wire)
 
     def _check_bounds(self, wire: Driver) -> None:
         connection = wire.connection

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.taker import Taker
 
@@ -142,6 +142,7 @@ def test_many_different_texts_are_written_right(loop: asyncio.AbstractEventLoop)
 
 
 @pytest.mark.parametrize("format_", [DEFAULT, "%(s)s", "%(r)s %(h)s", "%(a)s %(U)s %(B)s %(a)s", "%(m)s"])
+@settings(deadline=None)
 @given(st.data())
 def test_a_line_is_the_same_whatever_came_before_it_on_its_connection(format_: str, data: st.DataObject) -> None:
     # As connections.LastHead has them: some have fields that came before, in any order.
