@@ -19,6 +19,7 @@ cdef class Service:
     cdef public Gateway gateway
     cdef public object give_idle
     cdef public object give_on
+    cdef public object has_idle
     cdef public double keep_alive
     cdef public object lifetime
     cdef public object limits
@@ -40,4 +41,5 @@ cdef class Service:
     cdef public object timeouts
     cdef public list when_room
 
+    cpdef idle(self)
     cpdef ended(self, exchange)
