@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     c_transmit: Callable[[int, object], int]
     c_poll_ready: Callable[[select.epoll], list[int]]
     c_join: Callable[[tuple[bytes, ...]], bytes | None]
+    c_chunk: Callable[[bytes, bool], bytes]
     c_second_line: Callable[[bytes], int]
     c_holds: Callable[[bytes, int, bytes], bool]
     c_method: Callable[[object, str], Any]
@@ -44,6 +45,11 @@ def join(parts: tuple[bytes, ...]) -> bytes:
     """b"".join(parts), of which each may be anything that is like bytes."""
     joined = c_join(parts)
     return b"".join(parts) if joined is None else joined
+
+
+def chunk(octets: bytes, last: bool) -> bytes:
+    """Octets as a chunk (RFC 9112 section 7.1), and if it is the `last`, with the one of no octets that is the end."""
+    return c_chunk(octets, last)
 
 
 def method(owner: object, name: str) -> Any:
@@ -100,6 +106,7 @@ def _poll_ready(epoll: select.epoll) -> list[int]:
 if __file__.endswith((".py", ".pyc")):
     # Themselves, without a call in between.
     globals().update(
+        chunk=lambda octets, last: b"%x\r\n%b%b" % (len(octets), octets, b"\r\n0\r\n\r\n" if last else b"\r\n"),
         holds=lambda octets, at, part: octets.startswith(part, at),
         is_unshared=lambda _: False,  # to find out costs as much as a new object
         join=b"".join,
