@@ -61,6 +61,20 @@ cdef extern from *:
         return chunk;
     }
 
+    /* Fresh octets, to be filled by `fill` before anybody sees them. */
+    static inline PyObject *shardserve_blank(Py_ssize_t size) {
+        return PyBytes_FromStringAndSize(NULL, size);
+    }
+
+    static inline int shardserve_fill(PyObject *octets, Py_ssize_t at, PyObject *part) {
+        if (at < 0 || at > PyBytes_GET_SIZE(octets) - PyBytes_GET_SIZE(part)) {
+            PyErr_SetString(PyExc_ValueError, "there is no room for this");
+            return -1;
+        }
+        memcpy(PyBytes_AS_STRING(octets) + at, PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part));
+        return 0;
+    }
+
     /* getattr: what that does for a method of a compiled class, without the look around where it might be hidden. */
     static PyObject *shardserve_method(PyObject *owner, PyObject *name) {
         PyObject *found = _PyType_Lookup(Py_TYPE(owner), name);
@@ -118,6 +132,8 @@ cdef extern from *:
     object c_method "shardserve_method" (object owner, str name)
     Py_ssize_t c_references "Py_REFCNT" (object owned) noexcept
     object c_join "shardserve_join" (tuple parts)
+    bytes c_blank "shardserve_blank" (Py_ssize_t size)
+    int c_fill "shardserve_fill" (bytes octets, Py_ssize_t at, bytes part) except -1
     bytes c_chunk "shardserve_chunk" (object octets, bint last)
     Py_ssize_t put_octets "shardserve_put_octets" (
         unsigned char* room, Py_ssize_t size, Py_ssize_t at, bytes octets
@@ -140,6 +156,24 @@ cdef extern from *:
         if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
             Py_RETURN_NONE;
         return PyErr_SetFromErrno(PyExc_OSError);
+    }
+
+    /* The same, where much is expected: it is not copied once more. */
+    static inline PyObject *shardserve_receive_much(int descriptor) {
+        PyObject *octets = PyBytes_FromStringAndSize(NULL, 65536);
+        ssize_t size;
+        if (octets == NULL)
+            return NULL;
+        size = recv(descriptor, PyBytes_AS_STRING(octets), 65536, MSG_DONTWAIT);
+        if (size == 65536 || (size >= 0 && _PyBytes_Resize(&octets, size) == 0) || octets == NULL)
+            return octets;
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+            Py_DECREF(octets);
+            Py_RETURN_NONE;
+        }
+        PyErr_SetFromErrno(PyExc_OSError);
+        Py_DECREF(octets);
+        return NULL;
     }
 
     static inline Py_ssize_t shardserve_transmit(int descriptor, PyObject *object) {
@@ -190,6 +224,7 @@ cdef extern from *:
     #endif
     """
     bytes c_receive "shardserve_receive" (int descriptor)
+    bytes c_receive_much "shardserve_receive_much" (int descriptor)
     Py_ssize_t c_transmit "shardserve_transmit" (int descriptor, object octets) except -1
     list c_poll_ready "shardserve_poll_ready" (object epoll)
 
@@ -201,9 +236,11 @@ cpdef Py_ssize_t second_line(bytes octets) except -1
 cpdef bint is_unshared(object owned) except -1
 cpdef bytes join(tuple parts)
 cpdef bytes chunk(octets, bint last)
+cpdef bytes blank(Py_ssize_t size)
+cpdef fill(bytes octets, Py_ssize_t at, bytes part)
 cpdef object new_context()
 cpdef enter_context(context)
 cpdef leave_context(context)
-cpdef bytes receive(int descriptor)
+cpdef bytes receive(int descriptor, bint much)
 cpdef Py_ssize_t transmit(int descriptor, octets) except -1
 cpdef list poll_ready(epoll)

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     c_enter: Callable[[Context], int]
     c_leave: Callable[[Context], int]
     c_receive: Callable[[int], bytes | None]
+    c_receive_much: Callable[[int], bytes | None]
     c_transmit: Callable[[int, object], int]
     c_poll_ready: Callable[[select.epoll], list[int]]
     c_join: Callable[[tuple[bytes, ...]], bytes | None]
     c_chunk: Callable[[bytes, bool], bytes]
+    c_blank: Callable[[int], bytes]
+    c_fill: Callable[[bytes, int, bytes], int]
     c_second_line: Callable[[bytes], int]
     c_holds: Callable[[bytes, int, bytes], bool]
     c_method: Callable[[object, str], Any]
@@ -52,6 +55,16 @@ def chunk(octets: bytes, last: bool) -> bytes:
     return c_chunk(octets, last)
 
 
+def blank(size: int) -> bytes:
+    """So many octets, of no value yet: `fill` them before anybody else sees them. Compiled only."""
+    return c_blank(size)
+
+
+def fill(octets: bytes, at: int, part: bytes) -> None:
+    """Put a part into what is `blank`. Raises ValueError where it has no room."""
+    c_fill(octets, at, part)
+
+
 def method(owner: object, name: str) -> Any:
     """getattr(owner, name), cheaper for a method of a compiled class: no attribute of an object can hide it there."""
     return c_method(owner, name)
@@ -77,9 +90,12 @@ def new_context() -> Context:
     return c_new_context()
 
 
-def receive(descriptor: int) -> bytes | None:
-    """What has come to a socket, some of it; empty at the end of the stream, None for nothing now. Raises OSError."""
-    return c_receive(descriptor)
+def receive(descriptor: int, much: bool) -> bytes | None:
+    """What has come to a socket, some of it; empty at the end of the stream, None for nothing now. Raises OSError.
+
+    To expect `much` costs more if it is little, and less if it is not.
+    """
+    return c_receive_much(descriptor) if much else c_receive(descriptor)
 
 
 def transmit(descriptor: int, octets: bytes | memoryview) -> int:
@@ -92,7 +108,7 @@ def poll_ready(epoll: select.epoll) -> list[int]:
     return c_poll_ready(epoll)
 
 
-def _receive(descriptor: int) -> bytes | None:
+def _receive(descriptor: int, much: bool) -> bytes | None:
     try:
         return os.read(descriptor, _READ_MAX)
     except BlockingIOError:

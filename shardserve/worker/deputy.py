@@ -49,6 +49,7 @@ class Deputy:
     def start(self) -> None:
         """Begin to look, and say that calls are taken here. For the loop's thread."""
         self._handover.pass_requests_on()
+        self._gateway.attended = self._listening.keeps()
         self.inside.leave()
         threading.Thread(target=self._run, name="shardserve-deputy", daemon=True).start()
 

@@ -64,6 +64,36 @@ def test_one_piece_of_more_than_the_limit_goes_to_a_file(empty_directory: Path) 
     body.close()
 
 
+@pytest.mark.parametrize("sizes", [[65537], [1, 65536], [40_000] * 10, [65536] * 16, [1] * 10 + [MEMORY_MAX - 10]])
+def test_a_body_whose_length_is_known_comes_back_whole(sizes: list[int], empty_directory: Path) -> None:
+    pieces = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
+    room = Room()
+    before = room.left
+    body = Spool(room, sum(sizes))
+    for number, piece in enumerate(pieces):
+        body.write(piece)
+        assert room.left == before - sum(sizes[: number + 1])  # and not what is only announced
+    file = body.file()
+    assert file.read(10) == b"".join(pieces)[:10]
+    file.seek(0)
+    assert file.read() == b"".join(pieces)
+    body.close()
+    assert room.left == before
+
+
+@pytest.mark.parametrize("fits", [1, 3, 7])
+def test_one_that_finds_no_more_room_on_its_way_goes_to_a_file(fits: int, empty_directory: Path) -> None:
+    pieces = [bytes([65 + number]) * 20_000 for number in range(8)]
+    room, before = Room(fits * 20_000), open_files()
+    body = Spool(room, 160_000)
+    for piece in pieces:
+        body.write(piece)
+    assert open_files() == before + 1
+    assert room.left == fits * 20_000
+    assert body.file().read() == b"".join(pieces)
+    body.close()
+
+
 def test_closing_gives_the_memory_back_and_may_be_repeated() -> None:
     for size in (10, MEMORY_MAX + 1):
         body = spool(b"a" * size)
