@@ -61,20 +61,6 @@ cdef extern from *:
         return chunk;
     }
 
-    /* Fresh octets, to be filled by `fill` before anybody sees them. */
-    static inline PyObject *shardserve_blank(Py_ssize_t size) {
-        return PyBytes_FromStringAndSize(NULL, size);
-    }
-
-    static inline int shardserve_fill(PyObject *octets, Py_ssize_t at, PyObject *part) {
-        if (at < 0 || at > PyBytes_GET_SIZE(octets) - PyBytes_GET_SIZE(part)) {
-            PyErr_SetString(PyExc_ValueError, "there is no room for this");
-            return -1;
-        }
-        memcpy(PyBytes_AS_STRING(octets) + at, PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part));
-        return 0;
-    }
-
     /* getattr: what that does for a method of a compiled class, without the look around where it might be hidden. */
     static PyObject *shardserve_method(PyObject *owner, PyObject *name) {
         PyObject *found = _PyType_Lookup(Py_TYPE(owner), name);
@@ -132,8 +118,6 @@ cdef extern from *:
     object c_method "shardserve_method" (object owner, str name)
     Py_ssize_t c_references "Py_REFCNT" (object owned) noexcept
     object c_join "shardserve_join" (tuple parts)
-    bytes c_blank "shardserve_blank" (Py_ssize_t size)
-    int c_fill "shardserve_fill" (bytes octets, Py_ssize_t at, bytes part) except -1
     bytes c_chunk "shardserve_chunk" (object octets, bint last)
     Py_ssize_t put_octets "shardserve_put_octets" (
         unsigned char* room, Py_ssize_t size, Py_ssize_t at, bytes octets
@@ -236,8 +220,6 @@ cpdef Py_ssize_t second_line(bytes octets) except -1
 cpdef bint is_unshared(object owned) except -1
 cpdef bytes join(tuple parts)
 cpdef bytes chunk(octets, bint last)
-cpdef bytes blank(Py_ssize_t size)
-cpdef fill(bytes octets, Py_ssize_t at, bytes part)
 cpdef object new_context()
 cpdef enter_context(context)
 cpdef leave_context(context)

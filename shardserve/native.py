@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     c_poll_ready: Callable[[select.epoll], list[int]]
     c_join: Callable[[tuple[bytes, ...]], bytes | None]
     c_chunk: Callable[[bytes, bool], bytes]
-    c_blank: Callable[[int], bytes]
-    c_fill: Callable[[bytes, int, bytes], int]
     c_second_line: Callable[[bytes], int]
     c_holds: Callable[[bytes, int, bytes], bool]
     c_method: Callable[[object, str], Any]
@@ -53,16 +51,6 @@ def join(parts: tuple[bytes, ...]) -> bytes:
 def chunk(octets: bytes, last: bool) -> bytes:
     """Octets as a chunk (RFC 9112 section 7.1), and if it is the `last`, with the one of no octets that is the end."""
     return c_chunk(octets, last)
-
-
-def blank(size: int) -> bytes:
-    """So many octets, of no value yet: `fill` them before anybody else sees them. Compiled only."""
-    return c_blank(size)
-
-
-def fill(octets: bytes, at: int, part: bytes) -> None:
-    """Put a part into what is `blank`. Raises ValueError where it has no room."""
-    c_fill(octets, at, part)
 
 
 def method(owner: object, name: str) -> Any:
@@ -108,7 +96,7 @@ def poll_ready(epoll: select.epoll) -> list[int]:
     return c_poll_ready(epoll)
 
 
-def _receive(descriptor: int, much: bool) -> bytes | None:
+def _receive(descriptor: int, _: bool) -> bytes | None:
     try:
         return os.read(descriptor, _READ_MAX)
     except BlockingIOError:

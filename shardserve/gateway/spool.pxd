@@ -1,8 +1,6 @@
 cimport cython
-from shardserve.native cimport blank, fill
 
-cdef bint COMPILED
-cdef Py_ssize_t _WHOLE_MIN, _WHOLE_PART
+cdef Py_ssize_t _JOIN_MAX
 
 cdef class Room:
     cdef public Py_ssize_t left
@@ -10,16 +8,12 @@ cdef class Room:
 cdef class Spool:
     cdef object _file
     cdef Py_ssize_t _held
-    cdef Py_ssize_t _length
     cdef list _pieces
     cdef Room _room
-    cdef bytes _whole
     cdef public Py_ssize_t size
 
-    @cython.locals(size=Py_ssize_t, room=Room)
+    @cython.locals(size=Py_ssize_t)
     cpdef write(self, data)
-    @cython.locals(whole=bytes, piece=bytes, at=Py_ssize_t)
-    cpdef _put_together(self)
     cpdef file(self)
     cpdef close(self)
     cpdef _forget(self)

@@ -111,7 +111,7 @@ class WsgiExchange(Exchange):
         """See Exchange.feed."""
         body = self._body
         if body is None:
-            self._body = body = Spool(self._gateway.room, self.request.length or 0)
+            self._body = body = Spool(self._gateway.room)
         try:
             body.write(data)
         except OSError as error:

@@ -293,9 +293,9 @@ class InlineExchange(WsgiExchange):
     def _go_on(self, block: bytes) -> None:
         """Send a block and have the next one made: at once, or, that no one waits for it, later.
 
-        The application gets on only when what it has made has left, or when another thread sees to that, as PEP 3333 asks
-        ("Buffering and Streaming"): blocks that come at once are kept to leave together, and if one is a while in coming
-        after all, the deputy sends what is kept (worker/deputy.py). Without it nothing is.
+        The application gets on only when what it has made has left, or another thread sees to that, as PEP 3333 asks
+        ("Buffering and Streaming"): blocks that come at once are kept to leave together, and where one is a while in
+        coming after all, the deputy sends what is kept (worker/deputy.py). Without it nothing is.
         """
         wire = self.wire
         service = wire.service

@@ -85,6 +85,7 @@ class Service:
         "requests",
         "running",
         "sends",
+        "sends_until",
         "shed",
         "takes_calls",
         "timeouts",

@@ -54,8 +54,10 @@ class Deputy:
         threading.Thread(target=self._run, name="shardserve-deputy", daemon=True).start()
 
     def stop(self) -> None:
-        """The worker leaves: what waits is seen to otherwise."""
+        """The worker leaves: what waits is seen to otherwise, and nothing is kept any more."""
         self._over = True
+        self._gateway.attended = False
+        self._listening.send_at_once()
         self.inside.bell.put(True)
 
     def _run(self) -> None:

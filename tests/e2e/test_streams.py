@@ -54,6 +54,15 @@ def flows(client: socket.socket) -> bool:
         return b"tick" in client.recv(65536)
 
 
+def answers(server: Server) -> bool:
+    """Whether anybody listens."""
+    try:
+        socket.create_connection(("127.0.0.1", server.port), 10).close()
+    except OSError:
+        return False
+    return True
+
+
 def read_until(client: socket.socket, end: bytes) -> None:
     with client:
         data = b""
@@ -210,6 +219,38 @@ def test_blocks_that_came_at_once_leave_while_the_next_is_a_while_in_coming(
     data += rest(client)
     assert b"nobody" not in data
     assert data.endswith(b"the last\n\r\n0\r\n\r\n")
+
+
+def test_blocks_that_come_at_once_leave_while_the_worker_leaves_too(site: Site, tmp_path: Path) -> None:
+    site.write("""
+    import os, time
+    def app(environ, start_response):
+        go, seen = environ["QUERY_STRING"].split(",")
+        start_response("200 OK", [])
+        while not os.path.exists(go):
+            time.sleep(0.01)
+            yield b"not yet\\n"
+        for block in range(50):
+            yield b"block %d\\n" % block
+        for _ in range(1000):
+            if os.path.exists(seen):
+                break
+            time.sleep(0.01)
+        else:
+            yield b"nobody has seen them\\n"
+    """)
+    server = site.serve("app:app", "--workers", "1")
+    go, seen = tmp_path / "go", tmp_path / "seen"
+    client = open_stream(server, f"/?{go},{seen}")
+    server.signal(TERM)
+    eventually("it takes nobody any more", lambda: not answers(server), 10)
+    go.touch()
+    data = b""
+    while b"block 49\n" not in data:
+        data += client.recv(65536)
+    seen.touch()
+    assert b"nobody" not in data + rest(client)
+    assert server.exit_code(20) == 0
 
 
 # The last seconds of the graceful timeout

@@ -41,18 +41,6 @@ def test_a_chunk_has_its_size_in_hexadecimal_digits(size: int) -> None:
         native.chunk(5, False)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(native.__file__.endswith(".py"), reason="needs the compiled modules (pip install with a C compiler)")
-def test_what_is_filled_has_no_room_for_more() -> None:
-    octets = native.blank(5)
-    native.fill(octets, 3, b"de")
-    native.fill(octets, 0, b"abc")
-    assert octets == b"abcde"
-    for at, part in ((3, b"xyz"), (-1, b"x"), (6, b"x"), (0, b"abcdef")):
-        with pytest.raises(ValueError, match="no room"):
-            native.fill(octets, at, part)
-    assert octets == b"abcde"
-
-
 @pytest.mark.parametrize("at", [0, 1, 3, 4, 5, 100])
 @pytest.mark.parametrize("part", [b"", b"a", b"bc", b"abcd", b"abcde", b"d"])
 def test_a_part_is_found_where_it_stands(at: int, part: bytes) -> None:
