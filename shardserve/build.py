@@ -40,6 +40,7 @@ COMPILED = (
     "shardserve.gateway.environ",
     "shardserve.gateway.fair",
     "shardserve.gateway.inside",
+    "shardserve.gateway.spool",
     "shardserve.gateway.wsgi",
     "shardserve.gateway.threads",
     "shardserve.gateway.turns",

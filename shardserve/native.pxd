@@ -40,6 +40,27 @@ cdef extern from *:
         return joined;
     }
 
+    /* Octets as a chunk, with the last one behind it where there is no other; TypeError for what is not bytes. */
+    static PyObject *shardserve_chunk(PyObject *octets, int last) {
+        char line[18];  /* 16 digits and a line's end */
+        Py_ssize_t size, first = 16;
+        if (!PyBytes_Check(octets))
+            return PyErr_Format(PyExc_TypeError, "a chunk is bytes, not %.200s", Py_TYPE(octets)->tp_name);
+        size = PyBytes_GET_SIZE(octets);
+        memcpy(line + 16, "\\r\\n", 2);
+        for (size_t left = size; left > 0 || first == 16; left >>= 4)
+            line[--first] = "0123456789abcdef"[left & 15];
+        PyObject *chunk = PyBytes_FromStringAndSize(NULL, 18 - first + size + (last ? 7 : 2));
+        if (chunk == NULL)
+            return NULL;
+        char *to = PyBytes_AS_STRING(chunk);
+        memcpy(to, line + first, 18 - first);
+        to += 18 - first;
+        memcpy(to, PyBytes_AS_STRING(octets), size);
+        memcpy(to + size, "\\r\\n0\\r\\n\\r\\n", last ? 7 : 2);
+        return chunk;
+    }
+
     /* getattr: what that does for a method of a compiled class, without the look around where it might be hidden. */
     static PyObject *shardserve_method(PyObject *owner, PyObject *name) {
         PyObject *found = _PyType_Lookup(Py_TYPE(owner), name);
@@ -97,6 +118,7 @@ cdef extern from *:
     object c_method "shardserve_method" (object owner, str name)
     Py_ssize_t c_references "Py_REFCNT" (object owned) noexcept
     object c_join "shardserve_join" (tuple parts)
+    bytes c_chunk "shardserve_chunk" (object octets, bint last)
     Py_ssize_t put_octets "shardserve_put_octets" (
         unsigned char* room, Py_ssize_t size, Py_ssize_t at, bytes octets
     ) noexcept
@@ -124,6 +146,24 @@ cdef extern from *:
         if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
             Py_RETURN_NONE;
         return PyErr_SetFromErrno(PyExc_OSError);
+    }
+
+    /* The same, where much is expected: it is not copied once more. */
+    static inline PyObject *shardserve_receive_much(int descriptor) {
+        PyObject *octets = PyBytes_FromStringAndSize(NULL, 65536);
+        ssize_t size;
+        if (octets == NULL)
+            return NULL;
+        size = recv(descriptor, PyBytes_AS_STRING(octets), 65536, MSG_DONTWAIT);
+        if (size == 65536 || (size >= 0 && _PyBytes_Resize(&octets, size) == 0) || octets == NULL)
+            return octets;
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+            Py_DECREF(octets);
+            Py_RETURN_NONE;
+        }
+        PyErr_SetFromErrno(PyExc_OSError);
+        Py_DECREF(octets);
+        return NULL;
     }
 
     static inline Py_ssize_t shardserve_transmit(int descriptor, PyObject *object, int last) {
@@ -303,6 +343,7 @@ cdef extern from *:
     #endif
     """
     bytes c_receive "shardserve_receive" (int descriptor)
+    bytes c_receive_much "shardserve_receive_much" (int descriptor)
     Py_ssize_t c_transmit "shardserve_transmit" (int descriptor, object octets, bint last) except -1
     list c_poll_ready "shardserve_poll_ready" (object epoll)
     int c_control "shardserve_control" (object epoll, int how, int descriptor, int events) except -1
@@ -318,10 +359,11 @@ cpdef bint holds(bytes octets, Py_ssize_t at, bytes part) except -1
 cpdef Py_ssize_t second_line(bytes octets) except -1
 cpdef bint is_unshared(object owned) except -1
 cpdef bytes join(tuple parts)
+cpdef bytes chunk(octets, bint last)
 cpdef object new_context()
 cpdef enter_context(context)
 cpdef leave_context(context)
-cpdef bytes receive(int descriptor)
+cpdef bytes receive(int descriptor, bint much)
 cpdef Py_ssize_t transmit(int descriptor, octets, bint last) except -1
 cpdef list poll_ready(epoll)
 cpdef control(epoll, int how, int descriptor, int events)

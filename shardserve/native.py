@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     c_enter: Callable[[Context], int]
     c_leave: Callable[[Context], int]
     c_receive: Callable[[int], bytes | None]
+    c_receive_much: Callable[[int], bytes | None]
     c_transmit: Callable[[int, object, bool], int]
     c_poll_ready: Callable[[select.epoll], list[int]]
     c_control: Callable[[select.epoll, int, int, int], int]
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     c_end_writing: Callable[[int], int]
     c_close: Callable[[int], int]
     c_join: Callable[[tuple[bytes, ...]], bytes | None]
+    c_chunk: Callable[[bytes, bool], bytes]
     c_second_line: Callable[[bytes], int]
     c_holds: Callable[[bytes, int, bytes], bool]
     c_method: Callable[[object, str], Any]
@@ -53,6 +55,11 @@ def join(parts: tuple[bytes, ...]) -> bytes:
     """b"".join(parts), of which each may be anything that is like bytes."""
     joined = c_join(parts)
     return b"".join(parts) if joined is None else joined
+
+
+def chunk(octets: bytes, last: bool) -> bytes:
+    """Octets as a chunk (RFC 9112 section 7.1), and if it is the `last`, with the one of no octets that is the end."""
+    return c_chunk(octets, last)
 
 
 def method(owner: object, name: str) -> Any:
@@ -80,9 +87,12 @@ def new_context() -> Context:
     return c_new_context()
 
 
-def receive(descriptor: int) -> bytes | None:
-    """What has come to a socket, some of it; empty at the end of the stream, None for nothing now. Raises OSError."""
-    return c_receive(descriptor)
+def receive(descriptor: int, much: bool) -> bytes | None:
+    """What has come to a socket, some of it; empty at the end of the stream, None for nothing now. Raises OSError.
+
+    To expect `much` costs more if it is little, and less if it is not.
+    """
+    return c_receive_much(descriptor) if much else c_receive(descriptor)
 
 
 def transmit(descriptor: int, octets: bytes | memoryview, last: bool) -> int:
@@ -136,7 +146,7 @@ def borrowed(descriptor: int) -> Iterator[socket.socket]:
         sock.detach()
 
 
-def _receive(descriptor: int) -> bytes | None:
+def _receive(descriptor: int, _: bool) -> bytes | None:
     try:
         return os.read(descriptor, _READ_MAX)
     except BlockingIOError:
@@ -184,6 +194,7 @@ if __file__.endswith((".py", ".pyc")):
     # Themselves, without a call in between.
     globals().update(
         accept=_accept,
+        chunk=lambda octets, last: b"%x\r\n%b%b" % (len(octets), octets, b"\r\n0\r\n\r\n" if last else b"\r\n"),
         close_socket=_close_socket,
         control=_control,
         end_writing=_end_writing,

@@ -1,4 +1,5 @@
 cimport cython
+from shardserve.gateway.fair cimport pace
 from shardserve.gateway.asgi_extensions cimport AsgiExtensions
 from shardserve.http.exchange cimport Exchange, Gateway, Wire
 from shardserve.http.request cimport Request
@@ -34,6 +35,7 @@ cdef class AsgiExchange(AsgiExtensions):
     cpdef open(self, Wire wire, Request request, AsgiGateway gateway)
     @cython.locals(wire=Wire, service=Service, request=Request)
     cpdef start(self)
+    @cython.locals(sending=Sending)
     cpdef Sending begin_sending(self, message)
     @cython.locals(head=dict, body=object, more=bint, wire=Wire)
     cpdef take(self, dict message)
@@ -41,7 +43,8 @@ cdef class AsgiExchange(AsgiExtensions):
     cpdef end(self)
     cpdef _wake(self)
 
+@cython.freelist(8)
 cdef class Sending:
-    cdef AsgiExchange _exchange
-    cdef object _message
-    cdef object _waiting
+    cdef AsgiExchange exchange
+    cdef object message
+    cdef object waiting

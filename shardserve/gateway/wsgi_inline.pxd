@@ -10,13 +10,16 @@ from shardserve.native cimport enter_context, is_unshared, leave_context, method
 from shardserve.net.blackbox cimport BlackBox
 
 cdef bint COMPILED
-cdef long long _TURN, _LONG
+cdef long long _TURN, _LONG, _SWIFT
+cdef int _SWIFT_STEPS
+cdef Py_ssize_t _TOGETHER
 cdef int _CALL, _NEXT, _END
 cdef object _hide, _NONE_LEFT
 
 cdef class InlineGateway(WsgiGateway):
     cdef public object loop
     cdef public Inside inside
+    cdef public bint attended
     cdef public dict _waiting
     cdef public bint _resting
     cdef public bint _hidden
@@ -35,6 +38,7 @@ cdef class InlineExchange(WsgiExchange):
     cdef public object _context
     cdef public object _part
     cdef public bint _plain
+    cdef public int _swift
     cdef public bint _whole
     cdef public object _written
 
@@ -45,7 +49,7 @@ cdef class InlineExchange(WsgiExchange):
     @cython.locals(box=BlackBox)
     cpdef _body_done(self)
     cdef open_inline(self, Wire wire, Request request, InlineGateway gateway)
-    @cython.locals(gateway=InlineGateway, inside=Inside, began="long long", hidden=bint)
+    @cython.locals(gateway=InlineGateway, inside=Inside, began="long long", took="long long", hidden=bint)
     cdef _step(self, int step)
     cdef _take(self, int step)
     @cython.locals(gateway=InlineGateway, environ=dict)
@@ -53,7 +57,7 @@ cdef class InlineExchange(WsgiExchange):
     cpdef _take_blocks(self, blocks)
     cdef _next(self)
     cdef _end(self)
-    @cython.locals(wire=Wire, service=Service, until="long long")
+    @cython.locals(wire=Wire, service=Service, until="long long", attended=bint, kept=Py_ssize_t, late=bint)
     cdef _go_on(self, block)
     @cython.locals(head=CheckedHead)
     cdef bint _is_whole(self, block) except -1

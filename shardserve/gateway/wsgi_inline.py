@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 COMPILED = not __file__.endswith((".py", ".pyc"))
 _TURN = 1_000_000  # nanoseconds that one stream may make blocks before other connections get their turn
 _LONG = 2_000_000  # nanoseconds from which on a step is long, and the loop turns before another request is called
+# Blocks that come at once leave together. So many steps in a row that took less than so many nanoseconds make a stream
+# one of these; no more octets than so are kept then, while others may come.
+_SWIFT_STEPS = 4
+_SWIFT = 50_000
+_TOGETHER = 16384
 _BLOCK = 65536  # octets of what was written ahead that are sent at once
 
 _CALL, _NEXT, _END = range(3)  # steps
@@ -58,6 +63,7 @@ class InlineGateway(WsgiGateway):
         WsgiGateway.__init__(self, app, proxies, root_path, extra)
         self.loop = loop
         self.inside: Inside | None = None
+        self.attended = False  # during a step another thread sends what waits for the end of the loop's turn
         self._waiting: dict[InlineExchange, None] = {}  # complete requests, behind a long step; in order of arrival
         self._resting = False  # there has been a long step in this turn of the loop: no further call
         self._hidden = False
@@ -136,7 +142,7 @@ class InlineGateway(WsgiGateway):
 class InlineExchange(WsgiExchange):
     """One request, from its call to close(): all on the loop's thread."""
 
-    __slots__ = ("_blocks", "_busy", "_close", "_context", "_inline", "_part", "_plain", "_whole", "_written")
+    __slots__ = ("_blocks", "_busy", "_close", "_context", "_inline", "_part", "_plain", "_swift", "_whole", "_written")
 
     def __init__(self, wire: Wire, request: Request, gateway: InlineGateway) -> None:
         self.open_inline(wire, request, gateway)
@@ -153,6 +159,7 @@ class InlineExchange(WsgiExchange):
         self._plain = False  # what the application returned is a list, and nothing has been written before
         self._whole = False  # all that was declared has been sent, and the end of `_blocks` not been seen
         self._busy = False  # a step, or what follows it, is under way
+        self._swift = 0  # steps in a row that took next to no time
 
     def _ready(self) -> None:
         """See WsgiExchange._ready."""
@@ -214,8 +221,10 @@ class InlineExchange(WsgiExchange):
             _hide(gateway.loop)
         if inside is not None:
             inside.leave()
-        if monotonic_ns() - began > _LONG:
+        took = monotonic_ns() - began
+        if took > _LONG:
             gateway.rest(self.wire.service)
+        self._swift = self._swift + 1 if took < _SWIFT else 0
         if failure is not None:
             self._fail(failure)
         return block
@@ -283,11 +292,15 @@ class InlineExchange(WsgiExchange):
     def _go_on(self, block: bytes) -> None:
         """Send a block and have the next one made: at once, or, that no one waits for it, later.
 
-        The application gets on only when what it has made has left, as PEP 3333 asks ("Buffering and Streaming").
+        The application gets on only when what it has made has left, or another thread sees to that, as PEP 3333 asks
+        ("Buffering and Streaming"): blocks that come at once are kept to leave together, and where one is a while in
+        coming after all, the deputy sends what is kept (worker/deputy.py). Without it nothing is.
         """
         wire = self.wire
         service = wire.service
         until = monotonic_ns() + _TURN
+        attended = self._inline.attended
+        kept = 0
         while block:
             if self._is_whole(block):
                 self._whole = True
@@ -301,10 +314,14 @@ class InlineExchange(WsgiExchange):
                 service.running.add(self)
                 wire.paused.add_done_callback(self._resume, context=service.context)
                 return
-            if wire.count_waiting() or monotonic_ns() > until:
-                service.running.add(self)
-                service.loop.call_soon(self._resume, None, context=service.context)
-                return
+            kept += len(block)
+            late = monotonic_ns() > until
+            if late or kept > _TOGETHER or self._swift < _SWIFT_STEPS or not attended:
+                kept = 0
+                if wire.count_waiting() or late:  # which sends what is kept
+                    service.running.add(self)
+                    service.loop.call_soon(self._resume, None, context=service.context)
+                    return
             following = self._step(_NEXT)
             if following is None:
                 return

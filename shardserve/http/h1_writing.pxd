@@ -5,12 +5,12 @@ from shardserve.http.exchange cimport Exchange
 from shardserve.http.head cimport CheckedHead, encode_fields, length_field
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
-from shardserve.native cimport join
+from shardserve.native cimport chunk, join
 
 cdef bint COMPILED
 cdef int HEAD, READ
 cdef int TO_COME, BY_LENGTH, BY_CHUNKS, BY_CLOSE, NOTHING
-cdef Py_ssize_t _JOIN_MAX
+cdef Py_ssize_t _JOIN_MAX, _CHUNK_MAX
 cdef str HTTP_1_1
 cdef dict _STATUS_LINES
 cdef Py_ssize_t UNDECLARED
@@ -39,6 +39,7 @@ cdef class H1Writing(Connection):
                    size=Py_ssize_t)
     cpdef respond(self, Exchange exchange, status, headers, body, bint more)
     cpdef write(self, Exchange exchange, body, bint more)
+    @cython.locals(size=Py_ssize_t)
     cpdef _write_body(self, body, bint more)
     cpdef _lose_exchange(self)
     @cython.locals(access=AccessLog, request=Request, status=int, sent=Py_ssize_t)

@@ -26,7 +26,7 @@ from shardserve.http.head import (
 from shardserve.http.request_line import HTTP_1_1
 from shardserve.http.service import REFUSALS_LOGGED
 from shardserve.logs import log, printable
-from shardserve.native import join
+from shardserve.native import chunk, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _STATUS_LINES = STATUS_LINES
 COMPILED = not __file__.endswith((".py", ".pyc"))
 _JOIN_MAX = 65536  # octets of a body that are copied to leave with the head in one write
+_CHUNK_MAX = 8192  # octets of a chunk that are copied to be one piece with its framing
 _CLIENT_GONE = 499  # in the access log, for a client that left before the head; nginx's number
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -188,8 +189,12 @@ class H1Writing(Connection):
         transport = self.transport
         if self._framing == BY_CHUNKS:
             if body:
-                self._sent += len(body)
-                transport.writelines((b"%x\r\n" % len(body), body, CRLF if more else b"\r\n0\r\n\r\n"))
+                size = len(body)
+                self._sent += size
+                if size <= _CHUNK_MAX:
+                    transport.write(chunk(body, not more))
+                else:
+                    transport.writelines((b"%x\r\n" % size, body, CRLF if more else b"\r\n0\r\n\r\n"))
             elif not more:
                 transport.write(_LAST_CHUNK)
         elif self._framing == BY_LENGTH:

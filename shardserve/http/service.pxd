@@ -42,6 +42,7 @@ cdef class Service:
     cdef public Py_ssize_t requests
     cdef public set running
     cdef public Py_ssize_t sends
+    cdef public long long sends_until
     cdef public Py_ssize_t shed
     cdef public bint takes_calls
     cdef public object timeouts

@@ -92,6 +92,7 @@ class Service:
         "requests",
         "running",
         "sends",
+        "sends_until",
         "shed",
         "takes_calls",
         "timeouts",
@@ -139,7 +140,10 @@ class Service:
         self.requests = 0
         self.refused = self.shed = 0  # requests, since the last tick: by what they were, for want of a turn
         self._due: list[Connection] = []  # at the last tick, and not expired yet
-        self.sends = 0  # parts of responses that did not have to wait for their client (gateway/fair.py)
+        # Parts of responses since a stream last gave up its turn or might have, and until when, in monotonic_ns(), none
+        # has to (gateway/fair.py).
+        self.sends = 0
+        self.sends_until = 0
         self.most_connections = 0  # from which on no more are accepted; 0 = any number
         self.when_room: list[Callable[[], None]] = []  # called once when there is room for a connection again
         self.draining = False

@@ -2,7 +2,7 @@ cimport cython
 from shardserve.native cimport close_socket, control, end_writing, own_name, poll_ready, receive, transmit
 
 cdef int READ, WRITE, _ADD, _DELETE, _MODIFY, _BROKEN, _DESCRIPTOR
-cdef Py_ssize_t _HIGH, _JOIN_MAX, _TOGETHER
+cdef Py_ssize_t _HIGH, _JOIN_MAX, _MUCH, _TOGETHER
 
 cdef class Poller:
     cdef public object loop
@@ -43,7 +43,7 @@ cdef class SocketTransport:
     cdef list _behind
     cdef Py_ssize_t _size, _high, _low
     cdef int _events
-    cdef bint _reading, _over, _ended, _kept, _full, _paused, _closing, _lost
+    cdef bint _reading, _much, _over, _ended, _kept, _full, _paused, _closing, _lost
 
     cpdef ready(self, int event)
     @cython.locals(data=bytes)

@@ -25,6 +25,7 @@ _BROKEN = 24  # EPOLLERR, EPOLLHUP: told whether asked for or not
 _DESCRIPTOR = 5  # the bit of an event (see poll_ready) from which on it is the descriptor
 _HIGH = 65536  # octets that wait for a client, from which on its connection is told to pause
 _JOIN_MAX = 65536  # octets that are copied to leave by one call; more do not wait for the turn's end
+_MUCH = 16384  # octets that have come at once: as many may come again
 _PIECES = 64  # at most, by one call
 _TOGETHER = 32  # connections whose answers leave together: the first of them waits for the last
 
@@ -162,6 +163,7 @@ class SocketTransport:
         "_kept",
         "_lost",
         "_low",
+        "_much",
         "_over",
         "_paused",
         "_peer_name",
@@ -192,6 +194,7 @@ class SocketTransport:
         self._high, self._low = _HIGH, _HIGH // 4
         self._events = 0  # that the poller tells of
         self._reading = True
+        self._much = False  # has come the last time
         self._over = False  # the client's side of the stream
         self._ended = False  # ours, behind what waits
         self._kept = False  # what waits, until the end of the turn
@@ -241,8 +244,9 @@ class SocketTransport:
     def _receive(self) -> None:
         data = None
         try:
-            data = receive(self.descriptor)
+            data = receive(self.descriptor, self._much)
             if data:
+                self._much = len(data) >= _MUCH
                 self._received(data)
             elif data is not None:
                 self._end_reading()

@@ -49,12 +49,15 @@ class Deputy:
     def start(self) -> None:
         """Begin to look, and say that calls are taken here. For the loop's thread."""
         self._handover.pass_requests_on()
+        self._gateway.attended = self._listening.keeps()
         self.inside.leave()
         threading.Thread(target=self._run, name="shardserve-deputy", daemon=True).start()
 
     def stop(self) -> None:
-        """The worker leaves: what waits is seen to otherwise."""
+        """The worker leaves: what waits is seen to otherwise, and nothing is kept any more."""
         self._over = True
+        self._gateway.attended = False
+        self._listening.send_at_once()
         self.inside.bell.put(True)
 
     def _run(self) -> None:

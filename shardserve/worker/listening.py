@@ -127,6 +127,10 @@ class Listening:
         if siblings is not None and siblings.table is not None:
             siblings.table.aim()
 
+    def keeps(self) -> bool:
+        """Whether connections keep anything that `send_kept` can have sent."""
+        return self._opening.poller is not None
+
     def send_kept(self) -> None:
         """Have sent what connections keep for the end of the loop's turn. For the deputy: the loop is busy."""
         if self._opening.poller is not None:

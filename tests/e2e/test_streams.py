@@ -19,8 +19,10 @@ from support.websocket import handshake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from support.server import Server
+    from support.site import Site
 
     Serve = Callable[..., Server]
 
@@ -50,6 +52,15 @@ def flows(client: socket.socket) -> bool:
     except BlockingIOError:
         client.settimeout(5)
         return b"tick" in client.recv(65536)
+
+
+def answers(server: Server) -> bool:
+    """Whether anybody listens."""
+    try:
+        socket.create_connection(("127.0.0.1", server.port), 10).close()
+    except OSError:
+        return False
+    return True
 
 
 def read_until(client: socket.socket, end: bytes) -> None:
@@ -154,6 +165,92 @@ def test_a_worker_that_ends_in_the_middle_of_a_reload_past_streams(serve: Serve,
     eventually("both shards serve", lambda: server.get() == b"2", 10)
     for stream in streams:
         stream.close()
+
+
+def test_parts_leave_while_the_application_neither_waits_nor_ends(site: Site, tmp_path: Path) -> None:
+    site.write("""
+    import os, time
+    async def app(scope, receive, send):
+        if scope["type"] != "http":
+            raise RuntimeError("http only")
+        seen = scope["query_string"].decode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for part in range(400):
+            time.sleep(0.01)
+            await send({"type": "http.response.body", "body": b"part\\n", "more_body": True})
+            if os.path.exists(seen):
+                break
+        await send({"type": "http.response.body", "body": b"%d parts" % part})
+    """)
+    server = site.serve("app:app", "--workers", "1")
+    seen = tmp_path / "seen"
+    client = open_stream(server, f"/?{seen}")
+    seen.touch()
+    parts = re.search(rb"(\d+) parts", rest(client))
+    assert parts is not None
+    assert int(parts[1]) < 100
+
+
+@pytest.mark.parametrize("workers", ["0", "1", "2"])
+def test_blocks_that_came_at_once_leave_while_the_next_is_a_while_in_coming(
+    site: Site, tmp_path: Path, workers: str
+) -> None:
+    site.write("""
+    import os, time
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        for block in range(50):
+            yield b"block %d\\n" % block
+        for _ in range(1000):
+            if os.path.exists(environ["QUERY_STRING"]):
+                break
+            time.sleep(0.01)
+        else:
+            yield b"nobody has seen them\\n"
+        yield b"the last\\n"
+    """)
+    server = site.serve("app:app", "--workers", workers)
+    seen = tmp_path / "seen"
+    client = open_stream(server, f"/?{seen}")
+    data = b""
+    while b"block 49\n" not in data:
+        data += client.recv(65536)
+    seen.touch()
+    data += rest(client)
+    assert b"nobody" not in data
+    assert data.endswith(b"the last\n\r\n0\r\n\r\n")
+
+
+def test_blocks_that_come_at_once_leave_while_the_worker_leaves_too(site: Site, tmp_path: Path) -> None:
+    site.write("""
+    import os, time
+    def app(environ, start_response):
+        go, seen = environ["QUERY_STRING"].split(",")
+        start_response("200 OK", [])
+        while not os.path.exists(go):
+            time.sleep(0.01)
+            yield b"not yet\\n"
+        for block in range(50):
+            yield b"block %d\\n" % block
+        for _ in range(1000):
+            if os.path.exists(seen):
+                break
+            time.sleep(0.01)
+        else:
+            yield b"nobody has seen them\\n"
+    """)
+    server = site.serve("app:app", "--workers", "1")
+    go, seen = tmp_path / "go", tmp_path / "seen"
+    client = open_stream(server, f"/?{go},{seen}")
+    server.signal(TERM)
+    eventually("it takes nobody any more", lambda: not answers(server), 10)
+    go.touch()
+    data = b""
+    while b"block 49\n" not in data:
+        data += client.recv(65536)
+    seen.touch()
+    assert b"nobody" not in data + rest(client)
+    assert server.exit_code(20) == 0
 
 
 # The last seconds of the graceful timeout

@@ -37,6 +37,16 @@ def test_parts_are_joined_whatever_kind_of_octets_they_are(parts: tuple[Any, ...
     assert type(joined) is bytes
 
 
+@pytest.mark.parametrize("size", [1, 9, 10, 15, 16, 17, 255, 256, 4095, 4096, 65535, 65536, 1 << 20])
+def test_a_chunk_has_its_size_in_hexadecimal_digits(size: int) -> None:
+    octets = b"x" * size
+    for given in (octets, Octets(octets)):
+        assert native.chunk(given, False) == b"%x\r\n%b\r\n" % (size, octets)
+        assert native.chunk(given, True) == b"%x\r\n%b\r\n0\r\n\r\n" % (size, octets)
+    with pytest.raises(TypeError):
+        native.chunk(5, False)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("at", [0, 1, 3, 4, 5, 100])
 @pytest.mark.parametrize("part", [b"", b"a", b"bc", b"abcd", b"abcde", b"d"])
 def test_a_part_is_found_where_it_stands(at: int, part: bytes) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -62,6 +63,66 @@ def test_one_piece_of_more_than_the_limit_goes_to_a_file(empty_directory: Path) 
     body = spool(b"a" * (MEMORY_MAX + 1), b"b")
     assert body.file().read() == b"a" * (MEMORY_MAX + 1) + b"b"
     body.close()
+
+
+class TestManyPieces:
+    """A large body is a file in every way, though its pieces are joined only where that is needed."""
+
+    PIECES = tuple(bytes([97 + number]) * (9_000 + number) + b"\n" for number in range(10))
+    WHOLE = b"".join(PIECES)
+
+    def file(self) -> Any:
+        return spool(*self.PIECES).file()
+
+    @pytest.mark.parametrize("size", [1, 10, 8_999, 9_001, 9_002, 65_536, len(WHOLE), len(WHOLE) + 1])
+    def test_it_is_read_part_by_part(self, size: int) -> None:
+        file, wanted = self.file(), io.BytesIO(self.WHOLE)
+        for _ in range(min(50_000, len(self.WHOLE) // size + 3)):
+            assert file.read(size) == wanted.read(size)
+
+    @pytest.mark.parametrize("after", [(), (5,), (9_001,), (20_000, 0, 3), (200_000,)])
+    @pytest.mark.parametrize(
+        "act",
+        [
+            lambda file: file.read(),
+            lambda file: file.read(None),
+            lambda file: file.read(-1),
+            lambda file: (file.readline(), file.readline(7), file.read(3), file.tell()),
+            lambda file: file.readlines(),
+            lambda file: list(file),
+            lambda file: next(file, None),
+            lambda file: (file.seek(0), file.read(12), file.tell(), file.seek(0, 2), file.read(5)),
+            lambda file: (file.readinto(room := bytearray(10_000)), bytes(room)),
+            lambda file: io.BufferedReader(file).readline(),
+            lambda file: io.TextIOWrapper(file).read(100),
+            lambda file: (file.readable(), file.seekable(), file.writable(), file.closed, file.isatty()),
+            lambda file: (file.getvalue(), file.read(2)),
+        ],
+    )
+    def test_whatever_is_done_with_it_is_what_a_file_does(self, after: tuple[int, ...], act: Any) -> None:
+        file, wanted = self.file(), io.BytesIO(self.WHOLE)
+        assert [file.read(size) for size in after] == [wanted.read(size) for size in after]
+        assert act(file) == act(wanted)
+        assert file.read(10) == wanted.read(10) if not wanted.closed else file.closed
+
+    def test_it_is_closed_like_one(self) -> None:
+        with self.file() as file:
+            assert file.read(1) == b"a"
+        file = self.file()
+        file.close()
+        with pytest.raises(ValueError, match="closed"):
+            file.read(1)
+
+    def test_who_keeps_it_can_read_it_when_the_memory_has_been_given_back(self) -> None:
+        room = Room()
+        before = room.left
+        body = Spool(room)
+        for piece in self.PIECES:
+            body.write(piece)
+        file = body.file()
+        body.close()
+        assert room.left == before
+        assert file.read(20_000) + file.read() == self.WHOLE
 
 
 def test_closing_gives_the_memory_back_and_may_be_repeated() -> None:

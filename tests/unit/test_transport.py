@@ -162,7 +162,8 @@ def test_what_is_sent_comes_back_in_order(run: Run) -> None:
     async def test(bench: Bench) -> None:
         echo, theirs = bench.connect()
         echo.answer = echo.transport.write
-        for piece in (b"one", b"two" * 1000, b"3"):
+        # Behind one that is large another is expected to be.
+        for piece in (b"one", b"two" * 1000, b"3", b"four" * 5000, b"5", b"six" * 7000, b"seven" * 8000, b"8"):
             await bench.send(theirs, piece)
             assert await bench.read(theirs, len(piece)) == piece
         theirs.shutdown(socket.SHUT_WR)
@@ -340,6 +341,25 @@ def test_a_reset_is_a_loss_with_its_reason(run: Run) -> None:
         echo.transport.abort()
         await asyncio.sleep(0)
         assert len(echo.told) == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_the_end_comes_when_more_was_expected(run: Run, reset: bool) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        await bench.send(theirs, b"x" * 20_000)
+        await echo.wait_for(lambda: sum(map(len, echo.told)) == 20_000)
+        assert max(map(len, echo.told)) >= 16384
+        if reset:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            theirs.close()
+        else:
+            theirs.shutdown(socket.SHUT_WR)
+        await echo.wait_lost()
+        kind, error = echo.told[-1]
+        assert (kind, isinstance(error, ConnectionResetError)) == ("lost", reset)
 
     run(test)
 
