@@ -215,6 +215,8 @@ def test_the_drain_delay_serves_on_and_closes_after_each_answer(serve: Serve, ap
     server.signal(signal.SIGTERM)
     if workers != "0":
         server.wait_for("stopping in 3 s")
+    else:
+        eventually("the delay has begun", lambda: b"connection: close" in answer_head(server.port))
     for head in (HEAD_11, HEAD_10) * 10:
         with socket.create_connection(("127.0.0.1", server.port), 10) as client:
             client.sendall(head + b"\r\n")
