@@ -291,9 +291,9 @@ class H1Reading(H1Files):
         assert pace is not None  # set with the state, as the chunked body is
         raw = data
         if self._state == LENGTH:
-            rest = data[self._left :]
-            if rest:
-                data = data[: self._left]
+            rest = b""
+            if len(data) > self._left:
+                data, rest = data[: self._left], data[self._left :]
             self._left -= len(data)
             pace.took(len(data))
             done = not self._left
