@@ -65,9 +65,10 @@ class Turns:
     def take(self, exchange: Turn) -> None:
         """Have a complete request executed: here or, where all turns are taken, by a worker that has one."""
         service = exchange.wire.service
-        give = service.give_idle
-        if self._calls >= self.size and give is not None and not exchange.wire.moved and exchange.pass_on(give):
-            return
+        if self._calls >= self.size and not exchange.wire.moved:
+            give = service.idle()
+            if give is not None and exchange.pass_on(give):
+                return
         now = 0.0
         if self.patience:
             now = service.loop.time()

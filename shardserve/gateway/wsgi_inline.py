@@ -82,8 +82,8 @@ class InlineGateway(WsgiGateway):
         """Whether a complete request is to be called now; else it waits, here or at a worker that is idle."""
         if not self._resting:
             return True
-        give = exchange.wire.service.give_idle
-        if give is None or exchange.wire.moved or not exchange.pass_on(give):
+        give = None if exchange.wire.moved else exchange.wire.service.idle()
+        if give is None or not exchange.pass_on(give):
             self._waiting[exchange] = None
         return False
 
@@ -96,8 +96,7 @@ class InlineGateway(WsgiGateway):
     def _go_on(self, service: Service) -> None:
         self._resting = False
         until = monotonic_ns() + _TURN
-        give = service.give_idle
-        while give is not None and self.give_waiting(give):
+        while self._waiting and (give := service.idle()) is not None and self.give_waiting(give):
             pass
         while self._waiting and not self._resting:
             exchange = next(iter(self._waiting))

@@ -25,6 +25,7 @@ cdef class Service:
     cdef public Gateway gateway
     cdef public object give_idle
     cdef public object give_on
+    cdef public object has_idle
     cdef public double keep_alive
     cdef public object lifetime
     cdef public object limits
@@ -53,4 +54,5 @@ cdef class Service:
     cpdef bint is_full(self) except -1
     cpdef opened(self, connection)
     cpdef closed(self, connection)
+    cpdef idle(self)
     cpdef ended(self, exchange)

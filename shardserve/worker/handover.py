@@ -52,7 +52,7 @@ class Handover:
 
     def pass_requests_on(self) -> None:
         """Have requests that wait here given to workers that are idle (for inline calls; the deputy does the rest)."""
-        self._service.give_idle = self._give_idle
+        self._service.give_idle, self._service.has_idle = self._give_idle, self._has_idle
         self._service.takes_calls = True
 
     def has_siblings(self) -> bool:
@@ -62,7 +62,7 @@ class Handover:
     def share_work(self, turns: Turns) -> None:
         """Take part in executing what waits for its turn, here or elsewhere."""
         self._turns = turns
-        self._service.give_idle = self._give_idle
+        self._service.give_idle, self._service.has_idle = self._give_idle, self._has_idle
         self._service.ask_for_work = self._ask_for_work
         self._service.takes_calls = True
         turns.look_for_work(self._service)
@@ -127,6 +127,9 @@ class Handover:
     def give_on(self, descriptor: int, octets: bytes, answer_by: float, copied: bool) -> bool:
         """Give a connection to the worker that replaces this one: it reads the same inbox."""
         return self._put(self._shard, GIVEN, descriptor, octets, answer_by, copied)
+
+    def _has_idle(self) -> bool:
+        return self._loads.free(but=self._shard) is not None
 
     def _give_idle(self, descriptor: int, octets: bytes, answer_by: float, copied: bool) -> bool:
         target = self._loads.free(but=self._shard)
