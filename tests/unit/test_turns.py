@@ -385,7 +385,7 @@ class Simulation:
 
     def __init__(self, rate: float, size: int, patience: float, seconds: float = 10.0) -> None:
         self.loop = self
-        self.give_idle = self.ask_for_work = self.context = None
+        self.ask_for_work = self.context = None
         self.load = unshared_line()
         self.running: set[Any] = set()
         self.shed = 0
@@ -410,6 +410,9 @@ class Simulation:
 
     def ended(self, exchange: Any) -> None:
         self.running.discard(exchange)
+
+    def idle(self) -> None:
+        """There is no other worker."""
 
     def _arrive(self, at: float) -> None:
         wire = SimpleNamespace(service=self, moved=False)

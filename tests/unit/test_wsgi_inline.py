@@ -15,7 +15,8 @@ from support.wire import NEXT, Driver, read_answers, request
 from shardserve.gateway.inside import Inside
 from shardserve.gateway.spool import MEMORY_MAX
 from shardserve.gateway.wsgi_inline import InlineGateway
-from shardserve.net.loads import Load
+from shardserve.net.loads import Aim, Load, Loads
+from shardserve.worker.handover import Handover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -344,6 +345,51 @@ class TestLongSteps:
             assert given == [request() + NEXT]
             assert clients[1].aborted
 
+    def test_nothing_that_waits_is_tried_while_nobody_is_idle(self) -> None:
+        """With many connections each request waits: to try all of them in each turn cost more than small calls."""
+        asked = tried = 0
+
+        def has_idle() -> bool:
+            nonlocal asked
+            asked += 1
+            return False
+
+        def give(*_: object) -> bool:
+            nonlocal tried
+            tried += 1
+            return False
+
+        def app(environ: Any, start_response: Any) -> Any:
+            time.sleep(0.0025)
+            start_response(OK, TEXT)
+            return [b"ok"]
+
+        with drive(app) as wire:
+            wire.service.give_idle, wire.service.has_idle = give, has_idle
+            clients = [wire.transport, *(wire.connect() for _ in range(9))]
+            for client in clients:
+                client._extra["socket"] = FakeSocket()
+                client.arrive(request())
+            wire.settle()
+            assert [answers_of(client.sent) for client in clients] == [[b"ok"]] * 10
+        assert tried == 0
+        assert 0 < asked <= 2 * len(clients)
+
+    def test_a_shard_with_a_free_thread_is_seen_at_once_and_a_replacement_always(self) -> None:
+        loads, replacement = Loads(), FakeGive()
+        loads.aim[Aim.COUNT] = 2
+        with drive(returning()) as wire:
+            wire.transport._extra["socket"] = FakeSocket()
+            service = wire.service
+            Handover(service, None, 0, loads, []).pass_requests_on()  # type: ignore[arg-type]  # it opens nothing
+            assert service.idle() is None
+            loads.line(1)[Load.FREE] = 1
+            assert service.idle() is service.give_idle is not None
+            loads.line(1)[Load.FREE] = 0
+            assert service.idle() is None
+            service.wind_down(replacement)
+            assert service.idle() is replacement
+
     def test_what_waits_is_forgotten_when_its_client_goes(self) -> None:
         calls: list[str] = []
 
@@ -363,6 +409,11 @@ class TestLongSteps:
             wire.settle()
             assert wire.gateway.room.left == room
             assert not wire.gateway.waits()
+
+
+class FakeGive:
+    def __call__(self, *_: object) -> bool:
+        return True
 
 
 class FakeSocket:
