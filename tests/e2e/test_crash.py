@@ -50,7 +50,10 @@ def test_sigkill_under_load_loses_only_what_the_worker_had_accepted(serve: Serve
         # Stopped first, so that what it has accepted stays as it is while connections gather in its queue.
         os.kill(victim, signal.SIGSTOP)
         waiting: list[int] = []  # at each look: those at other workers are gone by the next
-        eventually("clients wait in the queue", lambda: waiting.append(queued(server.port)) or (len(waiting) > 3 and all(waiting[-3:])))
+        eventually(
+            "clients wait in the queue",
+            lambda: waiting.append(queued(server.port)) or (len(waiting) > 3 and all(waiting[-3:])),
+        )
         had_accepted, waited = accepted(victim, server.port), waiting[-1]
         os.kill(victim, signal.SIGKILL)
         server.wait_for(r"shard \d: worker \d+ serves", count=5)
