@@ -51,7 +51,7 @@ class Handover:
         self._say_after = 0.0
 
     def pass_requests_on(self) -> None:
-        """Have requests that wait here given to workers that are idle (for inline calls; the deputy does the rest)."""
+        """Have requests that wait here given to workers that are idle (during an inline call the deputy does)."""
         self._service.give_idle, self._service.has_idle = self._give_idle, self._has_idle
         self._service.takes_calls = True
 
@@ -62,9 +62,8 @@ class Handover:
     def share_work(self, turns: Turns) -> None:
         """Take part in executing what waits for its turn, here or elsewhere."""
         self._turns = turns
-        self._service.give_idle, self._service.has_idle = self._give_idle, self._has_idle
+        self.pass_requests_on()
         self._service.ask_for_work = self._ask_for_work
-        self._service.takes_calls = True
         turns.look_for_work(self._service)
 
     def read(self, shard: int, reading: socket.socket) -> None:
