@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from support.ports import refuses
 from support.proc import alive, eventually
 from support.websocket import handshake
 
@@ -52,15 +53,6 @@ def flows(client: socket.socket) -> bool:
     except BlockingIOError:
         client.settimeout(5)
         return b"tick" in client.recv(65536)
-
-
-def answers(server: Server) -> bool:
-    """Whether anybody listens."""
-    try:
-        socket.create_connection(("127.0.0.1", server.port), 10).close()
-    except OSError:
-        return False
-    return True
 
 
 def read_until(client: socket.socket, end: bytes) -> None:
@@ -243,7 +235,7 @@ def test_blocks_that_come_at_once_leave_while_the_worker_leaves_too(site: Site, 
     go, seen = tmp_path / "go", tmp_path / "seen"
     client = open_stream(server, f"/?{go},{seen}")
     server.signal(TERM)
-    eventually("it takes nobody any more", lambda: not answers(server), 10)
+    eventually("it takes nobody any more", lambda: refuses(server.port), 10)
     go.touch()
     data = b""
     while b"block 49\n" not in data:

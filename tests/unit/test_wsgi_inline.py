@@ -301,6 +301,17 @@ def test_hints_leave_during_the_call() -> None:
     assert wire.statuses() == [103, 200]
 
 
+def takes(seconds: float) -> Any:
+    """An application of which each call takes so long."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        time.sleep(seconds)
+        start_response(OK, TEXT)
+        return [b"ok"]
+
+    return app
+
+
 class TestLongSteps:
     """After one the loop turns before the next call: commands, ticks and new requests are seen between calls."""
 
@@ -329,12 +340,7 @@ class TestLongSteps:
             given.append(octets)
             return True
 
-        def app(environ: Any, start_response: Any) -> Any:
-            time.sleep(0.004)
-            start_response(OK, TEXT)
-            return [b"ok"]
-
-        with drive(app) as wire:
+        with drive(takes(0.004)) as wire:
             wire.service.give_idle = give
             clients = [wire.transport, wire.connect()]
             for client, octets in zip(clients, (request(), request() + NEXT), strict=True):
@@ -359,12 +365,7 @@ class TestLongSteps:
             tried += 1
             return False
 
-        def app(environ: Any, start_response: Any) -> Any:
-            time.sleep(0.0025)
-            start_response(OK, TEXT)
-            return [b"ok"]
-
-        with drive(app) as wire:
+        with drive(takes(0.0025)) as wire:
             wire.service.give_idle, wire.service.has_idle = give, has_idle
             clients = [wire.transport, *(wire.connect() for _ in range(9))]
             for client in clients:
