@@ -19,6 +19,7 @@ COMPILED = (
     "shardserve.native",
     "shardserve.net.blackbox",
     "shardserve.net.loads",
+    "shardserve.net.poller",
     "shardserve.net.transport",
     "shardserve.http.access",
     "shardserve.http.chunked",

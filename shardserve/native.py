@@ -138,7 +138,7 @@ def close_socket(descriptor: int) -> None:
 
 @contextmanager
 def borrowed(descriptor: int) -> Iterator[socket.socket]:
-    """An object for a socket that is another's to close."""
+    """An object for a socket that is another's to close; not of a copy: there may be no descriptor left for one."""
     sock = socket.socket(fileno=descriptor)
     try:
         yield sock

@@ -1,151 +1,28 @@
-"""A worker's connections as their sockets are: all behind one epoll(7) descriptor, read and written by ourselves.
+"""A connection's socket, read and written by ourselves; to the connection it looks like a transport of asyncio's.
 
-The loop waits for that one descriptor and calls once a turn, however many connections are ready. What is written during
-a turn leaves together at its end. To a connection it looks like a transport of asyncio's
-(docs/decisions/0018-transport.md).
+When it is ready, and when a turn of the loop ends, the worker's `Poller` tells (docs/decisions/0018-transport.md).
 """
 
 from __future__ import annotations
 
 import os
-import select
-import socket
 from typing import TYPE_CHECKING, Any
 
-from shardserve.native import close_socket, control, end_writing, own_name, poll_ready, receive, transmit
+from shardserve.native import borrowed, close_socket, end_writing, own_name, receive, transmit
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterable
-    from contextvars import Context
+
+    from shardserve.net.poller import Poller
 
 READ, WRITE = 1, 4  # EPOLLIN, EPOLLOUT of epoll_ctl(2)
-_ADD, _DELETE, _MODIFY = 1, 2, 3  # EPOLL_CTL_ADD ...
 _BROKEN = 24  # EPOLLERR, EPOLLHUP: told whether asked for or not
-_DESCRIPTOR = 5  # the bit of an event (see poll_ready) from which on it is the descriptor
 _HIGH = 65536  # octets that wait for a client, from which on its connection is told to pause
 _JOIN_MAX = 65536  # octets that are copied to leave by one call; more do not wait for the turn's end
 _MUCH = 16384  # octets that have come at once: as many may come again
 _PIECES = 64  # at most, by one call
-_TOGETHER = 32  # connections whose answers leave together: the first of them waits for the last
 
 COMPILED = not __file__.endswith((".py", ".pyc"))
-
-
-class Poller:
-    """Tells transports when their sockets are ready, and has what they were given sent. One per worker.
-
-    `patient`: what is written may wait for the end of the loop's turn, to leave with what others write.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        """`context` is what connections are called in. Raises OSError where no descriptor is free."""
-        self.loop = loop
-        self.context = context
-        self.patient = True
-        self._watched: list[SocketTransport | None] = []  # by descriptor
-        self._new: list[SocketTransport] = []
-        self._written: list[SocketTransport] = []
-        self._lost: list[SocketTransport] = []
-        self._ends = False  # the turn, by a call of ours that is under way or to come
-        self._epoll = select.epoll()
-        context.copy().run(loop.add_reader, self._epoll.fileno(), self._look)
-
-    def fileno(self) -> int:
-        """The descriptor that the loop waits for."""
-        return self._epoll.fileno()
-
-    def watch(self, transport: SocketTransport, before: int, events: int) -> None:
-        """Tell a transport of these events of its socket, and no longer of those `before`. Raises OSError."""
-        descriptor = transport.descriptor
-        watched = self._watched
-        if not before:
-            if descriptor >= len(watched):
-                watched.extend([None] * (descriptor + 1 - len(watched)))
-            control(self._epoll, _ADD, descriptor, events)
-            watched[descriptor] = transport
-        elif events:
-            control(self._epoll, _MODIFY, descriptor, events)
-        else:
-            # Closing would not do: it is the socket that is watched, and another process may hold a copy.
-            watched[descriptor] = None
-            try:  # not by `suppress`: that takes longer than all else here
-                control(self._epoll, _DELETE, descriptor, 0)
-            except OSError:
-                pass
-
-    def begin(self, transport: SocketTransport) -> None:
-        """A transport is new: its request may be here already, or come within this turn of the loop.
-
-        One that is answered and closed before it is watched is never watched, which saves two system calls and a look.
-        """
-        if not self._new:
-            self.loop.call_soon(self._look_at_new, context=self.context)
-        self._new.append(transport)
-
-    def _look_at_new(self) -> None:
-        new, self._new = self._new, []
-        self._ends = True
-        try:
-            for transport in new:
-                transport.ready(READ)
-        finally:
-            self._end_turn()
-            # Behind the tasks that have come of it.
-            self.loop.call_soon(self._watch_new, new, context=self.context)
-
-    def _watch_new(self, new: list[SocketTransport]) -> None:
-        for transport in new:
-            transport.watch()
-
-    def _look(self) -> None:
-        """See to every connection that is ready, then end the turn."""
-        watched = self._watched
-        self._ends = True
-        try:
-            for event in poll_ready(self._epoll):
-                transport = watched[event >> _DESCRIPTOR]
-                if transport is not None:  # else it has been closed in this turn
-                    transport.ready(event)
-        finally:
-            self._end_turn()
-
-    def _end_turn(self) -> None:
-        """Have sent what has been written in this turn, and tell the connections that are lost: none of them calls."""
-        self._ends = False
-        self.send_written()
-        lost, self._lost = self._lost, []
-        for transport in lost:
-            transport.end()
-
-    def wrote(self, transport: SocketTransport) -> None:
-        """A transport has something to send at the end of the turn."""
-        self._written.append(transport)
-        if len(self._written) >= _TOGETHER:
-            self.send_written()
-        else:
-            self._see_to_end()
-
-    def lost(self, transport: SocketTransport) -> None:
-        """A transport has come to its end, of which its connection is to be told."""
-        self._lost.append(transport)
-        self._see_to_end()
-
-    def _see_to_end(self) -> None:
-        if not self._ends:
-            self._ends = True
-            self.loop.call_soon(self._end_turn, context=self.context)
-
-    def send_written(self) -> None:
-        """Have what has been written since the last time sent."""
-        written, self._written = self._written, []
-        for transport in written:
-            transport.send()
-
-    def close(self) -> None:
-        """No connection is left."""
-        self.loop.remove_reader(self._epoll.fileno())
-        self._epoll.close()
 
 
 class SocketTransport:
@@ -172,7 +49,6 @@ class SocketTransport:
         "_reading",
         "_received",
         "_size",
-        "_socket",
         "descriptor",
     )
 
@@ -183,7 +59,6 @@ class SocketTransport:
         """
         self._poller = poller
         self.descriptor = descriptor
-        self._socket: socket.socket | None = None  # made when asked for
         self._peer_name = peer_name
         self._protocol = protocol
         self._received = protocol.data_received  # looked up once
@@ -210,16 +85,16 @@ class SocketTransport:
         poller.begin(self)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The "socket", its "peername" or its "sockname" (None if it has been reset), or the default."""
+        """Its "peername" or "sockname" (None if it has been reset), or the default."""
         if name == "peername" and self._peer_name is not None:
             return self._peer_name
-        if name not in ("socket", "peername", "sockname") or self.descriptor < 0:
+        if name not in ("peername", "sockname") or self.descriptor < 0:
             return default
         try:
             if name == "sockname" and (own := own_name(self.descriptor)) is not None:
                 return own
-            sock = self._object()
-            return sock if name == "socket" else sock.getpeername() if name == "peername" else sock.getsockname()
+            with borrowed(self.descriptor) as sock:
+                return sock.getpeername() if name == "peername" else sock.getsockname()
         except OSError:
             return None
 
@@ -227,12 +102,12 @@ class SocketTransport:
         """The socket's descriptor; -1 once it is closed."""
         return self.descriptor
 
-    def _object(self) -> socket.socket:
-        if self._socket is None:
-            self._socket = socket.socket(fileno=self.descriptor)
-        return self._socket
-
     # Reading
+
+    def look(self) -> None:
+        """It is new, and its first octets may be here."""
+        if self._reading:
+            self._receive()
 
     def ready(self, event: int) -> None:
         """The socket is ready, as the event says."""
@@ -449,15 +324,9 @@ class SocketTransport:
             self._protocol.connection_lost(self._error)
         except Exception as error:  # others are to be told
             self._report(error)
+        descriptor, self.descriptor = self.descriptor, -1
         try:
-            self._close()
+            close_socket(descriptor)
         except OSError as error:  # of close(2): that descriptor was not ours any more
             self._report(error)
         self._protocol = self._received = self._error = None  # which refer to us
-
-    def _close(self) -> None:
-        descriptor, self.descriptor = self.descriptor, -1
-        if self._socket is None:
-            close_socket(descriptor)
-        else:
-            self._socket.close()

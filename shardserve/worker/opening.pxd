@@ -1,5 +1,6 @@
 from shardserve.http.service cimport Service
-from shardserve.net.transport cimport Poller, SocketTransport
+from shardserve.net.poller cimport Poller
+from shardserve.net.transport cimport SocketTransport
 
 cdef class Opening:
     cdef Service _service

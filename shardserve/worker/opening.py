@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from shardserve.logs import log
-from shardserve.net.transport import COMPILED, Poller, SocketTransport
+from shardserve.net.poller import Poller
+from shardserve.net.transport import COMPILED, SocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

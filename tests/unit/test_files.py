@@ -25,7 +25,8 @@ from shardserve.http.h1 import H1Connection
 from shardserve.http.parsers import make_parser
 from shardserve.http.service import Service, Timeouts
 from shardserve.net.board import Board
-from shardserve.net.transport import Poller, SocketTransport
+from shardserve.net.poller import Poller
+from shardserve.net.transport import SocketTransport
 from shardserve.worker.loop import make_spawn
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import pytest
 from support.proc import open_descriptors
 
 from shardserve.native import accept
-from shardserve.net.transport import COMPILED, Poller, SocketTransport
+from shardserve.net.poller import Poller
+from shardserve.net.transport import COMPILED, SocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -1,0 +1,33 @@
+cimport cython
+from shardserve.native cimport control, poll_ready
+from shardserve.net.transport cimport SocketTransport
+
+cdef int _ADD, _DELETE, _MODIFY, _DESCRIPTOR
+cdef Py_ssize_t _TOGETHER
+
+cdef class Poller:
+    cdef public object loop
+    cdef public object context
+    cdef public bint patient
+    cdef list _watched
+    cdef list _new
+    cdef list _written
+    cdef list _lost
+    cdef bint _ends
+    cdef object _epoll
+
+    cpdef watch(self, SocketTransport transport, int before, int events)
+    cpdef begin(self, SocketTransport transport)
+    @cython.locals(transport=SocketTransport)
+    cpdef _look_at_new(self)
+    @cython.locals(transport=SocketTransport)
+    cpdef _watch_new(self, list new)
+    @cython.locals(watched=list, event=long, transport=SocketTransport)
+    cpdef _look(self)
+    @cython.locals(transport=SocketTransport, lost=list)
+    cpdef _end_turn(self)
+    cpdef wrote(self, SocketTransport transport)
+    cpdef lost(self, SocketTransport transport)
+    cpdef _see_to_end(self)
+    @cython.locals(transport=SocketTransport, written=list)
+    cpdef send_written(self)
