@@ -130,7 +130,8 @@ cdef extern from *:
     """
     #include <errno.h>
     #include <sys/socket.h>
-    /* The GIL is kept: none of these waits, and to give it up and take it again costs as much as they do. */
+    /* The GIL is kept: none of these waits, and to give it up and take it again costs as much as they do. Nor is one
+       interrupted, since none waits (signal(7)). */
 
     #ifdef MSG_MORE
     #define SHARDSERVE_MORE MSG_MORE
@@ -143,7 +144,7 @@ cdef extern from *:
         ssize_t size = recv(descriptor, octets, sizeof octets, MSG_DONTWAIT);
         if (size >= 0)
             return PyBytes_FromStringAndSize(octets, size);
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
             Py_RETURN_NONE;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
@@ -157,7 +158,7 @@ cdef extern from *:
         size = recv(descriptor, PyBytes_AS_STRING(octets), 65536, MSG_DONTWAIT);
         if (size == 65536 || (size >= 0 && _PyBytes_Resize(&octets, size) == 0) || octets == NULL)
             return octets;
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
             Py_DECREF(octets);
             Py_RETURN_NONE;
         }
@@ -180,7 +181,7 @@ cdef extern from *:
         }
         if (size >= 0)
             return size;
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
             return 0;
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
@@ -308,7 +309,7 @@ cdef extern from *:
             return PyErr_SetFromErrno(PyExc_OSError);
         ready = PyList_New(found < 0 ? 0 : found);
         for (at = 0; ready != NULL && at < found; at++) {
-            PyObject *event = PyLong_FromLong((long)events[at].data.fd << 5 | (events[at].events & 31));
+            PyObject *event = PyLong_FromLong((long)events[at].data.fd << 14 | (events[at].events & 0x3fff));
             if (event == NULL)
                 Py_CLEAR(ready);
             else
@@ -321,7 +322,7 @@ cdef extern from *:
         struct epoll_event event;
         int instance = PyObject_AsFileDescriptor(epoll);
         memset(&event, 0, sizeof event);
-        event.events = events;
+        event.events = events | EPOLLET;
         event.data.fd = descriptor;
         if (instance < 0)
             return -1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import time
 from contextlib import contextmanager, suppress
@@ -10,7 +11,6 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    import select
     from collections.abc import Callable, Iterator
 
     Name = tuple[Any, ...] | str | bytes | None  # of a socket
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     c_method: Callable[[object, str], Any]
     c_references: Callable[[object], int]
 
-_READ_MAX = 65536  # octets
+READ_MAX = 65536  # octets, at once
 _READY_MAX = 64  # sockets
 
 
@@ -104,12 +104,12 @@ def transmit(descriptor: int, octets: bytes | memoryview, last: bool) -> int:
 
 
 def poll_ready(epoll: select.epoll) -> list[int]:
-    """What of an epoll object is ready now, some of it: for each its descriptor times 32 and its events, as a sum."""
+    """What of an epoll object is ready now, some of it: for each its descriptor times 2**14, plus its events."""
     return c_poll_ready(epoll)
 
 
 def control(epoll: select.epoll, how: int, descriptor: int, events: int) -> None:
-    """epoll_ctl(2); `how` is EPOLL_CTL_ADD (1), EPOLL_CTL_DEL (2) or EPOLL_CTL_MOD (3). Raises OSError."""
+    """epoll_ctl(2), edge-triggered; `how` is EPOLL_CTL_ADD (1), ..._DEL (2) or ..._MOD (3). Raises OSError."""
     c_control(epoll, how, descriptor, events)
 
 
@@ -148,22 +148,22 @@ def borrowed(descriptor: int) -> Iterator[socket.socket]:
 
 def _receive(descriptor: int, _: bool) -> bytes | None:
     try:
-        return os.read(descriptor, _READ_MAX)
+        return os.read(descriptor, READ_MAX)
     except BlockingIOError:
         return None
 
 
 def _poll_ready(epoll: select.epoll) -> list[int]:
-    return [found << 5 | events & 31 for found, events in epoll.poll(0, _READY_MAX)]
+    return [found << 14 | events & 0x3FFF for found, events in epoll.poll(0, _READY_MAX)]
 
 
 def _control(epoll: select.epoll, how: int, descriptor: int, events: int) -> None:
     if how == 1:
-        epoll.register(descriptor, events)
+        epoll.register(descriptor, events | select.EPOLLET)
     elif how == 2:
         epoll.unregister(descriptor)
     else:
-        epoll.modify(descriptor, events)
+        epoll.modify(descriptor, events | select.EPOLLET)
 
 
 def _accept(listener: socket.socket) -> tuple[int, Name] | None:

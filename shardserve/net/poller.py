@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shardserve.net.transport import SocketTransport
 
 _ADD, _DELETE, _MODIFY = 1, 2, 3  # EPOLL_CTL_ADD ...
-_DESCRIPTOR = 5  # the bit of an event (see poll_ready) from which on it is the descriptor
+_DESCRIPTOR = 14  # the bit of an event (see poll_ready) from which on it is the descriptor
 _TOGETHER = 32  # connections whose answers leave together: the first of them waits for the last
 
 
@@ -46,7 +46,10 @@ class Poller:
         return self._epoll.fileno()
 
     def watch(self, transport: SocketTransport, before: int, events: int) -> None:
-        """Tell a transport of these events of its socket, and no longer of those `before`. Raises OSError."""
+        """Tell a transport of these events of its socket, and no longer of those `before`. Raises OSError.
+
+        Each is told once, also where it is the case already, until it happens again (epoll(7), edge-triggered).
+        """
         descriptor = transport.descriptor
         watched = self._watched
         if not before:

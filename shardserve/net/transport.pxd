@@ -2,8 +2,8 @@ cimport cython
 from shardserve.native cimport close_socket, end_writing, own_name, receive, transmit
 from shardserve.net.poller cimport Poller
 
-cdef int READ, WRITE, _BROKEN
-cdef Py_ssize_t _HIGH, _JOIN_MAX, _MUCH
+cdef int READ, WRITE, _BROKEN, _BEHIND
+cdef Py_ssize_t _HIGH, _JOIN_MAX, _MOST, _MUCH
 
 cdef class SocketTransport:
     cdef Poller _poller
@@ -20,10 +20,10 @@ cdef class SocketTransport:
 
     cpdef look(self)
     cpdef ready(self, int event)
-    @cython.locals(data=bytes)
-    cpdef _receive(self)
+    @cython.locals(data=bytes, size=Py_ssize_t)
+    cpdef _receive(self, int event)
     @cython.locals(events=int, before=int)
-    cpdef watch(self)
+    cpdef watch(self, bint anew=*)
     cpdef write(self, data)
     cpdef _pile_up(self)
     @cython.locals(sent=Py_ssize_t, last=bint)

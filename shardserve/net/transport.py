@@ -8,17 +8,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from shardserve.native import borrowed, close_socket, end_writing, own_name, receive, transmit
+from shardserve.native import READ_MAX, borrowed, close_socket, end_writing, own_name, receive, transmit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from shardserve.net.poller import Poller
 
-READ, WRITE = 1, 4  # EPOLLIN, EPOLLOUT of epoll_ctl(2)
-_BROKEN = 24  # EPOLLERR, EPOLLHUP: told whether asked for or not
+# Of epoll_ctl(2): EPOLLIN with EPOLLPRI and EPOLLRDHUP, EPOLLOUT, and EPOLLERR with EPOLLHUP: told unasked.
+READ, WRITE = 0x2003, 4
+_BROKEN = 24
+_BEHIND = 0x2002 | _BROKEN  # behind the octets that have come is something else: their end, say
 _HIGH = 65536  # octets that wait for a client, from which on its connection is told to pause
 _JOIN_MAX = 65536  # octets that are copied to leave by one call; more do not wait for the turn's end
+_MOST = READ_MAX  # octets that one call reads
 _MUCH = 16384  # octets that have come at once: as many may come again
 _PIECES = 64  # at most, by one call
 
@@ -107,21 +110,24 @@ class SocketTransport:
     def look(self) -> None:
         """It is new, and its first octets may be here."""
         if self._reading:
-            self._receive()
+            self._receive(0)
 
     def ready(self, event: int) -> None:
         """The socket is ready, as the event says."""
         if self._reading and event & (READ | _BROKEN):
-            self._receive()
+            self._receive(event)
         if self._full and event & (WRITE | _BROKEN):
             self.send()
 
-    def _receive(self) -> None:
+    def _receive(self, event: int) -> None:
         data = None
         try:
             data = receive(self.descriptor, self._much)
             if data:
-                self._much = len(data) >= _MUCH
+                size = len(data)
+                self._much = size >= _MUCH
+                if size == _MOST or event & _BEHIND:  # else the socket is empty now (epoll(7))
+                    self.watch(anew=True)
                 self._received(data)
             elif data is not None:
                 self._end_reading()
@@ -148,11 +154,11 @@ class SocketTransport:
         self._reading = not self._over and not self._closing
         self.watch()
 
-    def watch(self) -> None:
-        """Have the poller tell what is to be known now."""
+    def watch(self, anew: bool = False) -> None:
+        """Have the poller tell what is to be known now; `anew`: what it has told already, too, if it is still so."""
         events = (READ if self._reading else 0) | (WRITE if self._full else 0)
         before = self._events
-        if events != before:
+        if events != before or anew:
             self._events = events
             try:
                 self._poller.watch(self, before, events)
@@ -239,7 +245,7 @@ class SocketTransport:
     def _go_on(self) -> None:
         """Something has been sent: what follows of it?"""
         self._full = self._size > 0
-        self.watch()
+        self.watch(self._full)  # there may be room: it may be for the number of pieces that not all was sent
         if self._paused and self._size <= self._low:
             self._paused = False
             try:

@@ -265,6 +265,19 @@ def test_many_small_pieces_that_wait_arrive_whole(run: Run) -> None:
     run(test)
 
 
+def test_more_pieces_than_one_call_takes_follow_by_themselves(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        pieces = [b"%05d" % number * 100 for number in range(400)]
+        echo.transport.writelines(pieces[:150])  # these fill no socket: no room becomes free
+        assert await bench.read(theirs, 75_000) == b"".join(pieces[:150])
+        echo.transport.writelines(pieces)
+        echo.transport.close()
+        assert await bench.read(theirs) == b"".join(pieces)
+
+    run(test)
+
+
 def test_with_a_limit_of_nothing_it_tells_when_all_has_left(run: Run) -> None:
     async def test(bench: Bench) -> None:
         echo, theirs = bench.connect()
@@ -293,6 +306,50 @@ def test_nothing_is_read_while_it_is_paused(run: Run) -> None:
         echo.transport.resume_reading()
         await echo.wait_for(lambda: bool(echo.told))
         assert echo.told == [b"later"]
+
+    run(test)
+
+
+def test_all_that_waited_is_read_though_nothing_more_comes(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        echo.transport.pause_reading()
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sent += theirs.send(bytes(LARGE))
+        assert sent > 65536  # octets, more than one call reads
+        echo.transport.resume_reading()
+        await echo.wait_for(lambda: sum(map(len, echo.told)) == sent)
+
+    run(test)
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_the_end_that_comes_with_the_last_octets_is_told(run: Run, paused: bool) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        await bench.wait_watched(echo)
+        if paused:
+            echo.transport.pause_reading()
+        theirs.send(b"all")
+        theirs.shutdown(socket.SHUT_WR)
+        await asyncio.sleep(0)
+        echo.transport.resume_reading()
+        await echo.wait_lost()
+        assert echo.told == [b"all", "eof", ("lost", None)]
+
+    run(test)
+
+
+def test_what_stands_behind_urgent_data_is_read(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        echo, theirs = bench.connect()
+        await bench.wait_watched(echo)
+        theirs.send(b"before")
+        theirs.send(b"!", socket.MSG_OOB)  # recv(2) ends before it, whatever is behind
+        theirs.send(b"behind")
+        await echo.wait_for(lambda: b"".join(echo.told) == b"beforebehind")
 
     run(test)
 
