@@ -26,8 +26,9 @@ cdef class SocketTransport:
     cpdef watch(self, bint anew=*)
     cpdef write(self, data)
     cpdef _pile_up(self)
-    @cython.locals(sent=Py_ssize_t, last=bint)
     cpdef send(self)
+    @cython.locals(sent=Py_ssize_t, last=bint)
+    cdef _send_some(self)
     cpdef Py_ssize_t _send_pieces(self, bint last) except -1
     cpdef _keep_from(self, Py_ssize_t sent)
     cpdef _go_on(self)

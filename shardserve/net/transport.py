@@ -158,7 +158,7 @@ class SocketTransport:
         """Have the poller tell what is to be known now; `anew`: what it has told already, too, if it is still so."""
         events = (READ if self._reading else 0) | (WRITE if self._full else 0)
         before = self._events
-        if events != before or anew:
+        if events != before or (anew and events):
             self._events = events
             try:
                 self._poller.watch(self, before, events)
@@ -202,16 +202,21 @@ class SocketTransport:
     def send(self) -> None:
         """Send what waits, as far as the client takes it."""
         self._kept = False
-        if self._first is None:
-            return
+        if self._first is not None:
+            try:
+                self._send_some()
+            except OSError as error:
+                self._lose(error)
+            except Exception as error:  # others wait to be sent
+                self._report(error)
+
+    def _send_some(self) -> None:
+        assert self._first is not None
         last = self._ended or self._closing
         try:
             sent = self._send_pieces(last) if self._behind else transmit(self.descriptor, self._first, last)
         except BlockingIOError:
             sent = 0
-        except OSError as error:
-            self._lose(error)
-            return
         self._size -= sent
         if self._size:
             self._keep_from(sent)
@@ -248,16 +253,10 @@ class SocketTransport:
         self.watch(self._full)  # there may be room: it may be for the number of pieces that not all was sent
         if self._paused and self._size <= self._low:
             self._paused = False
-            try:
-                self._protocol.resume_writing()
-            except Exception as error:  # others wait to be sent
-                self._report(error)
+            self._protocol.resume_writing()
         if not self._size and (self._ended or self._closing):
             # Before a close too: the end then leaves in one packet with what has just been sent.
-            try:
-                end_writing(self.descriptor)
-            except OSError as error:
-                self._lose(error)
+            end_writing(self.descriptor)
         if not self._size and self._closing:
             self._lose(None)
 

@@ -471,6 +471,22 @@ def test_a_protocol_that_fails_loses_its_connection_and_no_other(run: Run) -> No
     run(test)
 
 
+def test_what_cannot_be_sent_loses_its_connection_and_no_other(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        faults: list[dict[str, Any]] = []
+        bench.loop.set_exception_handler(lambda _, context: faults.append(context))
+        echo, theirs = bench.connect()
+        other, client = bench.connect()
+        echo.transport.write("text")  # type: ignore[arg-type]  # no octets
+        other.transport.write(b"y")  # leaves behind it
+        assert await bench.read(client, 1) == b"y"
+        await echo.wait_lost()
+        assert await bench.read(theirs) == b""
+        assert [type(fault["exception"]) for fault in faults] == [TypeError]
+
+    run(test)
+
+
 def test_one_that_is_closed_by_another_in_the_same_turn_is_not_called(run: Run) -> None:
     async def test(bench: Bench) -> None:
         pairs = [bench.connect() for _ in range(2)]
