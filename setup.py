@@ -2,7 +2,7 @@
 
 Everything else about the package stands in pyproject.toml. Environment variables:
 SHARDSERVE_PURE=1      compile nothing: a wheel for every platform
-SHARDSERVE_COMPILED=1  fail if a module cannot be compiled, instead of leaving it as Python (for wheels)
+SHARDSERVE_COMPILED=1  fail if a module cannot be compiled, instead of leaving all as Python (for wheels)
 OPTIMIZE=0             how far the C compiler optimizes; 2 unless that is said, whatever CFLAGS says
 """
 
@@ -81,13 +81,18 @@ class BuildExtensions(build_ext):
         super().build_extension(ext)
 
     def run(self) -> None:
-        """Compile what can be, and say on stderr what could not."""
+        """Compile everything or, where something fails, leave all of it as Python and say on stderr what has failed.
+
+        A compiled module knows the classes of others as C structures: without them it could not be imported.
+        """
         super().run()
         # In the end files are what counts: setuptools does not tell which of the optional extensions have failed.
-        modules = (ext.name for ext in self.extensions if ext.name != SHARED)
-        lacking = [name for name in modules if not Path(self.get_ext_fullpath(name)).exists()]
+        built = {ext.name: Path(self.get_ext_fullpath(ext.name)) for ext in self.extensions}
+        lacking = [name for name, path in built.items() if not path.exists()]
         if lacking and not self.dry_run:
-            sys.stderr.write(f"shardserve: NOT compiled, and run as Python: {', '.join(lacking)}\n")
+            for path in built.values():
+                path.unlink(missing_ok=True)
+            sys.stderr.write(f"shardserve: runs as Python, for these could not be compiled: {', '.join(lacking)}\n")
 
 
 def _changed(path: Path) -> float:

@@ -84,6 +84,7 @@ class FileTransfer:
         "_loop",
         "_offset",
         "_part",
+        "_started",
         "_task",
         "sent",
         "waiting",
@@ -111,6 +112,7 @@ class FileTransfer:
         self._deliver = deliver
         self._done = done
         self._drained: asyncio.Future[None] | None = None
+        self._started = False
         self.sent = 0
         self.waiting = 0
         # In a context of the server's: here the application's is current.
@@ -125,8 +127,11 @@ class FileTransfer:
     def stop(self) -> None:
         """Send no more."""
         self._task.cancel()
+        if not self._started:  # and never will: what a coroutine does in the end, it does only once it has begun
+            self._part.close()
 
     async def _run(self) -> None:
+        self._started = True
         fault = None
         descriptor = self._part.descriptor
         try:

@@ -1,16 +1,15 @@
-"""Machines that lack something: uvloop, httptools, a process to fork."""
+"""Machines that lack something: uvloop, httptools, compiled modules, a process to fork."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from support.server import Server
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from shardserve.build import PURE
 
 Serve = Callable[..., Server]
 
@@ -42,6 +41,19 @@ def test_what_was_asked_for_and_is_not_there_is_a_wrong_option(
     assert hint in server.log
     assert "Traceback" not in server.log
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("application", ["probe:asgi", "probe:wsgi"])
+def test_the_uncompiled_build_serves_where_the_tests_ask_for_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, application: str
+) -> None:
+    monkeypatch.setenv(PURE, "1")
+    server = serve(application, "--workers", "1")
+    assert f"(pure Python: {PURE} is set; " in server.log
+    (worker,) = server.workers()
+    assert server.get_json()["pid"] == worker
+    mapped = {line.split()[-1] for line in Path(f"/proc/{worker}/maps").read_text().splitlines()}
+    assert [name for name in mapped if "/shardserve/" in name and name.endswith(".so")] == []
 
 
 def test_a_failed_fork_is_tried_again_and_ends_nobody(serve: Serve, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
+from shardserve.build import PURE
+
 TESTS = Path(__file__).parent.parent
 APPS = TESTS / "apps"
 
@@ -41,7 +43,8 @@ class Server:
         self.log_path = log_path
         self._log = log_path.open("wb")
         command = [sys.executable, *launcher, app, *(() if bind is None else ("--bind", bind)), *options]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("SHARDSERVE_")}
+        # None of our own settings, but the build that the tests themselves run.
+        clean = {key: value for key, value in os.environ.items() if key == PURE or not key.startswith("SHARDSERVE_")}
         for name in ("PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"):
             clean.pop(name, None)
         self.process = subprocess.Popen(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from pathlib import Path
+from sysconfig import get_config_var
+from typing import Any
 
 import pytest
 from support.compiled import TREE, stale_modules
 
 from shardserve import build
 
-if TYPE_CHECKING:
-    from pathlib import Path
+SETUP = TREE / "setup.py"
+CAN_COMPILE = SETUP.exists() and find_spec("Cython") is not None and shutil.which("cc") is not None
 
 IMPORT_ALL = "import importlib, sys, shardserve; [importlib.import_module(name) for name in {names!r}]; "
 FILES = IMPORT_ALL + "print(*(sys.modules[name].__file__ for name in {names!r}))"
@@ -71,15 +75,14 @@ def test_the_variable_is_no_unknown_setting(tmp_path: Path) -> None:
 
 
 def test_every_listed_module_is_there_and_is_compiled_by_setup() -> None:
+    package = Path(build.__file__).parent  # may be an installed one: there is no source tree where wheels are tested
     for name in build.COMPILED:
-        assert (TREE / f"{name.replace('.', '/')}.py").exists(), name
-    listed = runpy.run_path(str(TREE / "shardserve" / "build.py"))["COMPILED"]
+        assert (package.parent / f"{name.replace('.', '/')}.py").exists(), name
+    listed = runpy.run_path(str(package / "build.py"))["COMPILED"]
     assert listed == build.COMPILED  # setup.py reads the file without importing the package
 
 
 def test_a_module_older_than_its_source_or_types_is_stale(tmp_path: Path) -> None:
-    from sysconfig import get_config_var
-
     folder = tmp_path / "shardserve"
     folder.mkdir()
     suffixes = (".py", ".pxd", get_config_var("EXT_SUFFIX"))
@@ -94,3 +97,37 @@ def test_a_module_older_than_its_source_or_types_is_stale(tmp_path: Path) -> Non
         os.utime(path, (9, 9))
         assert stale_modules(tmp_path, names) == ["shardserve.one"]
         os.utime(path, (before, before))
+
+
+@pytest.mark.skipif(not CAN_COMPILE, reason="needs the source tree, Cython (pip install -e '.[dev]') and a C compiler")
+def test_a_module_that_does_not_compile_leaves_all_of_them_as_python(tmp_path: Path) -> None:
+    # The others would want its C structures, and could not be imported.
+    shutil.copy(SETUP, tmp_path)
+    project = '[project]\nname = "shardserve"\nversion = "0"\n[tool.setuptools]\npackages = ["shardserve"]\n'
+    (tmp_path / "pyproject.toml").write_text(project)
+    folder = tmp_path / "shardserve"
+    folder.mkdir()
+    modules = ("shardserve.one", "shardserve.other")
+    (folder / "build.py").write_text(f"{Path(build.__file__).read_text()}\nCOMPILED = {modules}\n")
+    compiled = tmp_path / "compiled" / "shardserve"
+    compiled.mkdir(parents=True)
+    for name in ("__init__", "one", "other"):
+        (folder / f"{name}.py").write_text("")
+    for name in ("_cyutility", "one"):  # as if this had been done before: it takes seconds
+        path = compiled / f"{name}{get_config_var('EXT_SUFFIX')}"
+        path.touch()
+        os.utime(path, (2**31 - 1, 2**31 - 1))
+    env = {key: value for key, value in os.environ.items() if key not in (build.PURE, build.REQUIRE)}
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--build-lib", "compiled"]
+
+    def compile_with(other: str) -> tuple[str, list[str]]:
+        (folder / "other.py").write_text(other)
+        options: dict[str, Any] = {"env": {**env, "OPTIMIZE": "0"}, "cwd": tmp_path}
+        done = subprocess.run(command, **options, capture_output=True, text=True, check=True)
+        return done.stderr, sorted(path.name.partition(".")[0] for path in folder.glob("*.so"))
+
+    said, built = compile_with("this is not Python")
+    assert built == []
+    assert "shardserve: runs as Python, for these could not be compiled: shardserve.other\n" in said
+    assert compile_with("") == ("", ["_cyutility", "one", "other"])
+    assert compile_with("this is not Python")[1] == []

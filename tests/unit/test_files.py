@@ -293,6 +293,17 @@ def test_a_client_that_leaves_ends_the_file(parser: str, path: Path) -> None:
         wire.until(lambda: not copies(path))
 
 
+def test_a_client_that_leaves_before_a_file_has_begun_leaves_no_descriptor(parser: str, path: Path) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        asyncio.get_running_loop().call_soon(wire.connection.connection_lost, ConnectionResetError())
+        await send(pathsend(path))  # its task is begun, and has its first step behind that
+
+    with Driver.asgi(app, parser) as wire:
+        wire.feed(request()).until(lambda: not wire.service.running)
+        assert copies(path) == 0
+
+
 def test_a_file_whose_application_is_cancelled_is_cut(parser: str, path: Path) -> None:
     task: list[asyncio.Task[Any]] = []
 
