@@ -88,6 +88,15 @@ def median(results: Results, workload: str, key: str, figure: str) -> float | No
     return statistics.median(found) if found else None
 
 
+def times(results: Results, workload: str, key: str, other: str, figure: str) -> float | None:
+    """How many times the median of `key` is that of `other`, over the rounds that have both; None where none has."""
+    rounds = [one["figures"] for one in results["workloads"].get(workload, [])]
+    both = [one for one in rounds if all(figure in one.get(each, {}) for each in (key, other))]
+    if not both:
+        return None
+    return statistics.median(one[key][figure] for one in both) / statistics.median(one[other][figure] for one in both)
+
+
 def faults(results: Results, workload: str, key: str) -> tuple[int, str]:
     """Failed requests in all rounds, and why there was no figure in one of them."""
     errors, why = 0, ""
