@@ -1,3 +1,4 @@
+cimport cython
 from shardserve.http.exchange cimport Exchange, Gateway, Wire
 from shardserve.http.head cimport CheckedHead, encode_text
 from shardserve.http.request cimport Request
@@ -12,11 +13,14 @@ cdef class WsgiGateway(Gateway):
     cdef public object room
     cdef public dict base
 
+cdef class EarlyHints
+
 cdef class WsgiExchange(Exchange):
     cdef public object _body
     cdef public bint _ended
     cdef public WsgiGateway _gateway
     cdef public CheckedHead _head
+    cdef public EarlyHints _hints
     cdef public bint _sent
     cdef public bint _started
     cdef public int _status
@@ -27,3 +31,10 @@ cdef class WsgiExchange(Exchange):
     cpdef end(self)
     cpdef _forget_body(self)
     cpdef _require_status(self)
+    @cython.locals(hints=EarlyHints)
+    cdef EarlyHints _make_hints(self)
+    @cython.locals(hints=EarlyHints)
+    cdef _end_hints(self)
+
+cdef class EarlyHints:
+    cdef WsgiExchange exchange

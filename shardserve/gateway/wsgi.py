@@ -77,7 +77,7 @@ class WsgiGateway(Gateway):
 class WsgiExchange(Exchange):
     """One request of a WSGI application: its body, and start_response. How it is called is the subclass's."""
 
-    __slots__ = ("_body", "_ended", "_gateway", "_head", "_sent", "_started", "_status")
+    __slots__ = ("_body", "_ended", "_gateway", "_head", "_hints", "_sent", "_started", "_status")
 
     def __init__(self, wire: Wire, request: Request, gateway: WsgiGateway) -> None:
         self.open(wire, request, gateway)
@@ -94,6 +94,7 @@ class WsgiExchange(Exchange):
         self._ended = request.length == 0
         self._status = 0
         self._head: CheckedHead | None = None
+        self._hints: EarlyHints | None = None  # while the application may send some
         self._sent = False  # the head is on its way
 
     # The subclass's
@@ -186,18 +187,43 @@ class WsgiExchange(Exchange):
         self._status = number
         return method(self, "_write")  # type: ignore[no-any-return]
 
-    def _early_hints(self, headers: Fields) -> None:
-        """Send 103 Early Hints with these fields, (name, value); nothing once the response has begun (gunicorn's name).
+    def _make_hints(self) -> EarlyHints:
+        self._hints = hints = EarlyHints.__new__(EarlyHints)
+        hints.exchange = self
+        return hints
 
-        Raises TypeError or ValueError for fields that must not be sent.
-        """
-        head = encode_text(b"", headers)
-        if not self._sent:
-            self._inform(head)
+    def _end_hints(self) -> None:
+        """The call is over: whoever keeps its environ keeps nothing of ours with it."""
+        hints, self._hints = self._hints, None
+        if hints is not None:
+            hints.exchange = None
 
     def _require_status(self) -> None:
         if not self._status:
             raise RuntimeError("the application did not call start_response before its first block")
+
+
+class EarlyHints:
+    """What an environ has as `wsgi.early_hints` (gunicorn's name).
+
+    It forgets its request when that is over. Frameworks make cycles of their requests with the environ in them: the
+    exchange, the connection and what they hold would stay until the garbage is collected, 25 objects for a request of
+    Django's.
+    """
+
+    __slots__ = ("exchange",)
+
+    exchange: WsgiExchange | None
+
+    def __call__(self, headers: Fields) -> None:
+        """Send 103 Early Hints with these fields, (name, value); nothing once the response has begun.
+
+        Raises TypeError or ValueError for fields that must not be sent.
+        """
+        head = encode_text(b"", headers)
+        exchange = self.exchange
+        if exchange is not None and not exchange._sent:  # noqa: SLF001 its own
+            exchange._inform(head)  # noqa: SLF001
 
 
 def check_block(block: object) -> None:

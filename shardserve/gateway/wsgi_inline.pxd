@@ -66,5 +66,6 @@ cdef class InlineExchange(WsgiExchange):
     cdef _send(self, block, bint more)
     cdef _finish(self)
     cdef _over(self)
+    cdef _leave(self)
     cpdef hung_up(self)
     cpdef lost(self)

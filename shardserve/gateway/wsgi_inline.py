@@ -97,6 +97,8 @@ class InlineGateway(WsgiGateway):
         """A step took long: let the loop turn before the next call, so that nothing else waits for more than one."""
         if not self._resting:
             self._resting = True
+            if service.poller is not None:
+                service.poller.rest()
             service.loop.call_soon(self._go_on, service, context=service.context)
 
     def _go_on(self, service: Service) -> None:
@@ -110,6 +112,8 @@ class InlineGateway(WsgiGateway):
             exchange.call()
             if monotonic_ns() > until:
                 self.rest(service)
+        if not self._resting and service.poller is not None:
+            service.poller.go_on()
 
     def drop(self, exchange: InlineExchange) -> bool:
         """Forget a request that waits; whether it was one."""
@@ -180,8 +184,7 @@ class InlineExchange(WsgiExchange):
                 self._body_done()
                 self.wire.respond(self, self._status, self._head, block, False)  # type: ignore[arg-type]  # it is set
                 self._sent = True
-                self._context = self._body = self._head = self.request = None  # type: ignore[assignment]  # it is over
-                self._inline._spare = self  # noqa: SLF001 its gateway's own
+                self._leave()
                 return
             self._go_on(block)
         self._busy = False
@@ -191,6 +194,13 @@ class InlineExchange(WsgiExchange):
         self.wire.service.box.ended(self, self.slot)
         self.slot = -1
         self._forget_body()
+        self._end_hints()
+
+    def _leave(self) -> None:
+        """It is over: keep nothing of it, and be there for another request."""
+        self._context = self._blocks = self._close = self._part = self._written = None
+        self._body = self._head = self.request = None  # type: ignore[assignment]  # nobody asks any more
+        self._inline._spare = self  # noqa: SLF001 its gateway's own
 
     # Steps, which run in the call's context
 
@@ -238,7 +248,7 @@ class InlineExchange(WsgiExchange):
         """Call the application; returns the whole response, or its first block with `_blocks` or `_part` set."""
         gateway = self._inline
         environ = make_environ(gateway, self.wire, self.request, self._body)
-        environ["wsgi.early_hints"] = method(self, "_early_hints")
+        environ["wsgi.early_hints"] = self._make_hints()
         result = gateway.app(environ, method(self, "_start_response"))
         kind = type(result)
         if kind is not list and kind is not tuple:
@@ -387,6 +397,7 @@ class InlineExchange(WsgiExchange):
             self._written.close()
         self._body_done()
         self.wire.service.ended(self)
+        self._leave()
 
     def _fail(self, error: BaseException) -> None:
         """The application has raised something, in whatever step."""

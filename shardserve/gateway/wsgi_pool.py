@@ -231,6 +231,7 @@ class PoolExchange(WsgiExchange):
             else:
                 gateway.hand(self, _FAILED, error)
         finally:
+            self._end_hints()
             slot, self.slot = self.slot, -1
             if slot >= 0:
                 box.ended(self, slot)
@@ -243,7 +244,7 @@ class PoolExchange(WsgiExchange):
         """The whole response, if the call returned that; None if it has been handed over."""
         gateway = self._pool
         environ = make_environ(gateway, self.wire, self.request, self._body)
-        environ["wsgi.early_hints"] = self._early_hints
+        environ["wsgi.early_hints"] = self._make_hints()
         result = gateway.app(environ, self._start_response)
         kind = type(result)
         if (kind is list or kind is tuple) and not self._sent:

@@ -2,6 +2,7 @@ cimport cython
 from shardserve.http.exchange cimport Gateway
 from shardserve.net.blackbox cimport BlackBox
 from shardserve.net.loads cimport note_taken
+from shardserve.net.poller cimport Poller
 
 cdef int _CONNECTIONS, _ACCEPTED, _LOAD_CONNECTIONS
 
@@ -37,6 +38,7 @@ cdef class Service:
     cdef public int opening
     cdef public object overdue
     cdef public object parser
+    cdef public Poller poller
     cdef public Py_ssize_t refused
     cdef public double request_timeout
     cdef public Py_ssize_t requests

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shardserve.http.exchange import Exchange, Gateway, Give
     from shardserve.http.lifetime import Lifetime
     from shardserve.http.parsers import Parser
+    from shardserve.net.poller import Poller
 
 
 REFUSALS_LOGGED = 10  # of those within a second: a line for each would be a way to fill a disk
@@ -87,6 +88,7 @@ class Service:
         "opening",
         "overdue",
         "parser",
+        "poller",
         "refused",
         "request_timeout",
         "requests",
@@ -122,6 +124,7 @@ class Service:
         self.give_idle: Give | None = None  # to a worker that has a free thread, for a request that finds none here
         self.has_idle: Callable[[], bool] | None = None  # whether there is one just now; None: try it
         self.cut_off = False  # no descriptor is free for what other workers would give to us
+        self.poller: Poller | None = None  # of connections; None: the loop tells them itself
         self.takes_calls = False  # the shard's line says what is free for them
         self.limits = limits or Limits()
         # Those of a peer's requests: a proxy that is trusted may send fields that a client may not.

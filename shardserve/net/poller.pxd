@@ -15,6 +15,8 @@ cdef class Poller:
     cdef list _lost
     cdef bint _ends
     cdef object _epoll
+    cdef list _left
+    cdef bint _resting
 
     cpdef watch(self, SocketTransport transport, int before, int events)
     cpdef begin(self, SocketTransport transport)
@@ -22,8 +24,11 @@ cdef class Poller:
     cpdef _look_at_new(self)
     @cython.locals(transport=SocketTransport)
     cpdef _watch_new(self, list new)
-    @cython.locals(watched=list, event=long, transport=SocketTransport)
+    @cython.locals(watched=list, events=list, event=long, seen=Py_ssize_t, transport=SocketTransport)
     cpdef _look(self)
+    cpdef rest(self)
+    cpdef bint is_resting(self) except -1
+    cpdef go_on(self)
     @cython.locals(transport=SocketTransport, lost=list)
     cpdef _end_turn(self)
     cpdef wrote(self, SocketTransport transport)

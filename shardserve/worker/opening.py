@@ -34,7 +34,7 @@ class Opening:
         self._service = service
         self.poller: Poller | None = None
         if hasattr(select, "epoll") and (COMPILED or not type(service.loop).__module__.startswith("uvloop")):
-            self.poller = Poller(service.loop, service.context)
+            self.poller = service.poller = Poller(service.loop, service.context)
         self._waiting: dict[asyncio.Future[object], tuple[Opened, socket.socket]] = {}
 
     def open(self, descriptor: int, make_connection: Make, peer_name: Name, taken: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -307,3 +308,42 @@ def test_application_code_that_outlives_its_response_counts_as_running(parser: s
         assert len(wire.service.running) == 1
         wire.do(call.returns.set_result, None)
         assert not wire.service.running
+
+
+def test_receive_and_send_that_are_kept_keep_no_task(parser: str) -> None:
+    """Frameworks make cycles of their requests, with these in them: the task stayed until a collection."""
+    kept: list[Any] = []
+
+    def tasks() -> list[Any]:
+        return [one for one in gc.get_referents(kept[0].__self__) if isinstance(one, asyncio.Future)]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        kept.append(receive)
+        await asyncio.sleep(0)
+        assert tasks()
+        await hello(scope, receive, send)
+
+    with Driver.asgi(app, parser) as wire:
+        wire.feed(request())
+        wire.finish()
+        assert wire.answer().status == 200
+        assert not tasks()
+
+
+def test_who_waits_in_receive_is_told_when_the_application_returns_without_a_response(parser: str) -> None:
+    told: list[Any] = []
+    others: list[asyncio.Task[None]] = []
+
+    async def listen(receive: Any) -> None:
+        told.append(await receive())
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        others.append(asyncio.create_task(listen(receive)))
+        await asyncio.sleep(0)
+
+    with Driver.asgi(app, parser) as wire:
+        wire.feed(request())
+        assert wire.answer().status == 500
+        wire.until(lambda: bool(told))
+    assert told == [{"type": "http.disconnect"}]

@@ -516,6 +516,26 @@ def test_more_than_one_look_can_tell_are_served_all(run: Run) -> None:
     run(test)
 
 
+def test_while_it_rests_no_further_one_is_read_and_then_all_are_though_nothing_comes(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        pairs = [bench.connect() for _ in range(3)]
+        for echo, theirs in pairs:
+            await bench.wait_watched(echo)
+            echo.answer = lambda _: bench.poller.rest()
+            theirs.send(b"x")
+        for read in (1, 2, 3):
+            async with asyncio.timeout(PATIENCE):
+                while sum(len(echo.told) for echo, _ in pairs) < read:
+                    await asyncio.sleep(0)
+            for _ in range(5):  # turns of the loop
+                await asyncio.sleep(0)
+            assert sum(len(echo.told) for echo, _ in pairs) == read
+            bench.poller.go_on()
+        assert [echo.told for echo, _ in pairs] == [[b"x"]] * 3
+
+    run(test)
+
+
 def test_a_copy_of_the_socket_elsewhere_tells_nothing_once_it_is_closed(run: Run) -> None:
     async def test(bench: Bench) -> None:
         echo, theirs = bench.connect()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
+import select
 import threading
 import time
 import weakref
@@ -15,7 +17,9 @@ from support.wire import NEXT, Driver, read_answers, request
 from shardserve.gateway.inside import Inside
 from shardserve.gateway.spool import MEMORY_MAX
 from shardserve.gateway.wsgi_inline import InlineGateway
+from shardserve.http.exchange import Exchange
 from shardserve.net.loads import Aim, Load, Loads
+from shardserve.net.poller import Poller
 from shardserve.worker.handover import Handover
 
 if TYPE_CHECKING:
@@ -312,8 +316,40 @@ def takes(seconds: float) -> Any:
     return app
 
 
+class NotingPoller(Poller):
+    """Notes when it is told to rest."""
+
+    told: list[str]
+
+    def rest(self) -> None:
+        self.told.append("rest")
+
+    def go_on(self) -> None:
+        self.told.append("go on")
+
+
 class TestLongSteps:
     """After one the loop turns before the next call: commands, ticks and new requests are seen between calls."""
+
+    @pytest.mark.skipif(not hasattr(select, "epoll"), reason="needs epoll(7): Linux")
+    def test_no_connection_is_read_until_all_calls_that_wait_have_been_made(self) -> None:
+        """Else a worker that has enough to do reads each request long before it is called."""
+        told: list[str] = []
+
+        def app(environ: Any, start_response: Any) -> Any:
+            told.append(environ["PATH_INFO"])
+            time.sleep(0.004)
+            start_response(OK, TEXT)
+            return [b"ok"]
+
+        with drive(app) as wire:
+            wire.service.poller = poller = NotingPoller(wire.loop, contextvars.copy_context())
+            poller.told = told
+            for number, client in enumerate((wire.transport, wire.connect())):
+                client.arrive(request(b"/%d" % number))
+            wire.settle()
+            poller.close()
+        assert told == ["/0", "rest", "/1", "rest", "go on"]
 
     def test_the_loop_turns_between_long_calls_in_order_of_arrival(self) -> None:
         seen: list[str] = []
@@ -626,6 +662,30 @@ def test_an_environ_that_is_kept_keeps_its_request() -> None:
     assert len({id(one["wsgi.input"]) for one in kept}) == 4
     kept[0]["wsgi.input"].write(b"mine")
     assert [one["wsgi.input"].read() for one in kept[1:]] == [b"", b"", b""]
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_an_environ_that_is_kept_keeps_nothing_of_ours(inline: bool, streamed: bool) -> None:
+    """Django's requests are cycles with their environ in them: with it the connection stayed until a collection."""
+    kept: list[Any] = []
+
+    def exchanges() -> list[Any]:
+        return [one for one in gc.get_referents(kept[-1]["wsgi.early_hints"]) if isinstance(one, Exchange)]
+
+    def app(environ: Any, start_response: Any) -> Any:
+        kept.append(environ)
+        assert len(exchanges()) == 1
+        start_response(OK, TEXT)
+        return Blocks(b"ok") if streamed else [b"ok"]
+
+    with Driver.wsgi(app, inline=inline) as wire:
+        wire.feed(request()).until(lambda: wire.output)
+        assert wire.answer().body == b"ok"
+        wire.until(lambda: not exchanges())
+        kept[0]["wsgi.early_hints"]([("Link", "</late>")])
+        with pytest.raises(TypeError):
+            kept[0]["wsgi.early_hints"]([("Link", b"</late>")])
 
 
 def test_what_a_call_has_left_in_its_context_is_let_go_with_the_answer() -> None:
