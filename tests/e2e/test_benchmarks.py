@@ -49,6 +49,19 @@ def load_module(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is missing: apt-get install wrk")
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU is for the server, one for the load")
+def test_slices_compare_what_they_are_told_to() -> None:
+    command = [sys.executable, str(BENCHMARKS / "slices.py"), "plain", "wsgi shardserve", "asgi shardserve", "--here"]
+    done = subprocess.run([*command, "--rounds", "2", "--processes", "1"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    _, base, other = done.stdout.splitlines()
+    assert base.startswith("wsgi shardserve")
+    assert base.endswith(" 1.000 +- 0.000")
+    assert other.startswith("asgi shardserve")
+    assert 0 < float(other.split()[-3]) < 100
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is missing: apt-get install wrk")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU is for the server, one for the load")
 def test_a_tiny_run_makes_json_and_a_table(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     command = [sys.executable, str(BENCHMARKS / "bench.py"), "--here", "--quick", "--only", "asgi shardserve"]
