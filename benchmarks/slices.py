@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import signal
 import statistics
 import sys
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from contextlib import ExitStack
 import load
 from bench import missing
 from contenders import CONTENDERS, command
+from environments import UnavailableError
 from rounds import prepare
 from serving import Server, cpu_seconds, free_port
 from workloads import BY_NAME
@@ -89,7 +91,13 @@ def main() -> int:
         print(lacks, file=sys.stderr)
         return 1
     prepare()
-    print("\n".join(table(measure(options))))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # by way of all `with`: servers end with us
+    try:
+        found = measure(options)
+    except (UnavailableError, load.LoadError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(table(found)))
     return 0
 
 

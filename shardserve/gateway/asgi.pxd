@@ -28,7 +28,6 @@ cdef class AsgiExchange(AsgiExtensions):
     cdef public bint _ended
     cdef public AsgiGateway _gateway
     cdef public bint _hung_up
-    cdef public bint _over
     cdef public object _task
     cdef public bint _told
     cdef public object _waiter

@@ -119,7 +119,7 @@ class AsgiGateway(Gateway):
 class AsgiExchange(AsgiExtensions):
     """One request of an ASGI application, run in a task of its own."""
 
-    __slots__ = ("_body", "_ended", "_gateway", "_hung_up", "_over", "_task", "_told", "_waiter")
+    __slots__ = ("_body", "_ended", "_gateway", "_hung_up", "_task", "_told", "_waiter")
 
     def open(self, wire: Wire, request: Request, gateway: AsgiGateway) -> None:
         """Be the exchange of this request: called once, before all else."""
@@ -139,7 +139,6 @@ class AsgiExchange(AsgiExtensions):
         self._hung_up = False
         self._waiter: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._over = False  # the task
 
     # From the wire
 
@@ -153,7 +152,7 @@ class AsgiExchange(AsgiExtensions):
         wire.calls += 1
         spawn = self._gateway.spawn
         task = spawn(self._run())
-        if not self._over:  # else it was eager
+        if not task.done():  # as an eager one may be
             self._task = task
 
     def feed(self, data: bytes) -> None:
@@ -311,7 +310,7 @@ class AsgiExchange(AsgiExtensions):
                 fault = RuntimeError(f"the application {what} ({result!r})")
                 answer_failure(self, fault, self._sent, quiet=self._hung_up)
         finally:
-            self._done = self._over = True
+            self._done = True
             # Frameworks keep `receive` and `send` in cycles: what else they would keep until the garbage is collected.
             self._task = None
             if self._waiter is not None:

@@ -1,5 +1,5 @@
 cimport cython
-from shardserve.gateway.wsgi cimport WsgiGateway
+from shardserve.gateway.wsgi cimport EarlyHints, WsgiExchange, WsgiGateway
 from shardserve.http.exchange cimport Wire
 from shardserve.http.request cimport Request
 
@@ -17,5 +17,6 @@ cdef _set_ends(dict environ, Wire wire, client, scheme)
 @cython.locals(name=bytes, value=bytes, key=str)
 cdef _set_fields(dict environ, list headers)
 cdef _set_length(dict environ, body)
+@cython.locals(gateway=WsgiGateway, wire=Wire, request=Request, hints=EarlyHints)
 @cython.locals(known=Known, first=Request, environ=dict, path=str, target=str, root=str, query=str)
-cpdef dict make_environ(WsgiGateway gateway, Wire wire, Request request, body)
+cpdef dict make_environ(WsgiExchange exchange)

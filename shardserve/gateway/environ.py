@@ -6,12 +6,13 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from shardserve.gateway.target import decode_path, split_root
+from shardserve.gateway.wsgi import EarlyHints
 from shardserve.http.request_line import HTTP_1_1
 
 if TYPE_CHECKING:
     from shardserve.gateway.spool import Spool
     from shardserve.gateway.streamed_body import StreamedBody
-    from shardserve.gateway.wsgi import WsgiGateway
+    from shardserve.gateway.wsgi import WsgiExchange
     from shardserve.http.exchange import Wire
     from shardserve.http.request import Request
 
@@ -78,10 +79,9 @@ def _set_length(environ: dict[str, Any], body: Spool | StreamedBody | None) -> N
         environ["CONTENT_LENGTH"] = str(size)
 
 
-def make_environ(
-    gateway: WsgiGateway, wire: Wire, request: Request, body: Spool | StreamedBody | None
-) -> dict[str, Any]:
-    """The environ of a request; strings are latin-1 decoded octets."""
+def make_environ(exchange: WsgiExchange) -> dict[str, Any]:
+    """The environ of an exchange's request; strings are latin-1 decoded octets."""
+    gateway, wire, request, body = exchange._gateway, exchange.wire, exchange.request, exchange._body  # noqa: SLF001
     known: Any = wire.memo
     if known is None:
         wire.memo = known = Known(gateway.base, wire)
@@ -119,4 +119,7 @@ def make_environ(
     environ["wsgi.input"] = _BytesIO.__new__(_BytesIO) if body is None else body.file()
     if request.length != 0:
         _set_length(environ, body)
+    hints = EarlyHints.__new__(EarlyHints)
+    hints.exchange = exchange
+    environ["wsgi.early_hints"] = exchange._hints = hints  # noqa: SLF001 its gateway's own
     return environ

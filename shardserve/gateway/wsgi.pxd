@@ -1,4 +1,3 @@
-cimport cython
 from shardserve.http.exchange cimport Exchange, Gateway, Wire
 from shardserve.http.head cimport CheckedHead, encode_text
 from shardserve.http.request cimport Request
@@ -29,12 +28,8 @@ cdef class WsgiExchange(Exchange):
     cpdef _ready(self)
     cpdef start(self)
     cpdef end(self)
-    cpdef _forget_body(self)
+    cpdef _let_go(self)
     cpdef _require_status(self)
-    @cython.locals(hints=EarlyHints)
-    cdef EarlyHints _make_hints(self)
-    @cython.locals(hints=EarlyHints)
-    cdef _end_hints(self)
 
 cdef class EarlyHints:
     cdef WsgiExchange exchange

@@ -153,13 +153,16 @@ class WsgiExchange(Exchange):
         if not self.wire.move(self, give):
             return False
         self.gone = True
-        self._forget_body()
+        self._let_go()
         return True
 
-    def _forget_body(self) -> None:
-        """Give its memory and disk back."""
+    def _let_go(self) -> None:
+        """Give the body's memory and disk back; whoever keeps the environ keeps nothing of ours with it."""
         if self._body is not None:
             self._body.close()
+        if self._hints is not None:
+            self._hints.exchange = None
+            self._hints = None
 
     def is_streaming(self) -> bool:
         """See Exchange.is_streaming: there is no way to tell a WSGI application."""
@@ -186,17 +189,6 @@ class WsgiExchange(Exchange):
         self._head = encode_text(line, headers)  # now, while the application can be told
         self._status = number
         return method(self, "_write")  # type: ignore[no-any-return]
-
-    def _make_hints(self) -> EarlyHints:
-        self._hints = hints = EarlyHints.__new__(EarlyHints)
-        hints.exchange = self
-        return hints
-
-    def _end_hints(self) -> None:
-        """The call is over: whoever keeps its environ keeps nothing of ours with it."""
-        hints, self._hints = self._hints, None
-        if hints is not None:
-            hints.exchange = None
 
     def _require_status(self) -> None:
         if not self._status:

@@ -1,7 +1,7 @@
 cimport cython
 from shardserve.gateway.environ cimport make_environ
 from shardserve.gateway.inside cimport Inside
-from shardserve.gateway.wsgi cimport EarlyHints, WsgiExchange, WsgiGateway
+from shardserve.gateway.wsgi cimport WsgiExchange, WsgiGateway
 from shardserve.http.exchange cimport Exchange, Wire
 from shardserve.http.head cimport CheckedHead
 from shardserve.http.request cimport Request
@@ -46,13 +46,12 @@ cdef class InlineExchange(WsgiExchange):
     cpdef _ready(self)
     @cython.locals(request=Request, box=BlackBox, wire=Wire)
     cpdef call(self)
-    @cython.locals(box=BlackBox, hints=EarlyHints)
+    @cython.locals(box=BlackBox)
     cpdef _body_done(self)
     cdef open_inline(self, Wire wire, Request request, InlineGateway gateway)
     @cython.locals(gateway=InlineGateway, inside=Inside, began="long long", took="long long", hidden=bint)
     cdef _step(self, int step)
     cdef _take(self, int step)
-    @cython.locals(gateway=InlineGateway, environ=dict, hints=EarlyHints)
     cdef _call(self)
     cpdef _take_blocks(self, blocks)
     cdef _next(self)

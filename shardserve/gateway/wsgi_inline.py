@@ -15,7 +15,7 @@ from shardserve.gateway.environ import make_environ
 from shardserve.gateway.failure import answer_failure, log_failure
 from shardserve.gateway.file_wrapper import FileWrapper
 from shardserve.gateway.spool import Spool
-from shardserve.gateway.wsgi import EarlyHints, WsgiExchange, WsgiGateway, check_block
+from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway, check_block
 from shardserve.native import enter_context, is_unshared, leave_context, method, monotonic_ns, new_context
 
 if TYPE_CHECKING:
@@ -184,7 +184,8 @@ class InlineExchange(WsgiExchange):
                 self._body_done()
                 self.wire.respond(self, self._status, self._head, block, False)  # type: ignore[arg-type]  # it is set
                 self._sent = True
-                self._context = self._body = self._head = self.request = None  # type: ignore[assignment]  # it is over
+                # As _leave would, of which nothing else has been set: a call less.
+                self._context = self._body = self._head = self.request = None  # type: ignore[assignment]
                 self._inline._spare = self  # noqa: SLF001 its gateway's own
                 return
             self._go_on(block)
@@ -194,10 +195,7 @@ class InlineExchange(WsgiExchange):
         """The application has returned for good."""
         self.wire.service.box.ended(self, self.slot)
         self.slot = -1
-        self._forget_body()
-        hints, self._hints = self._hints, None
-        if hints is not None:
-            hints.exchange = None  # as _end_hints would
+        self._let_go()
 
     def _leave(self) -> None:
         """It is over: keep nothing of it, and be there for another request."""
@@ -249,11 +247,7 @@ class InlineExchange(WsgiExchange):
 
     def _call(self) -> bytes:
         """Call the application; returns the whole response, or its first block with `_blocks` or `_part` set."""
-        gateway = self._inline
-        environ = make_environ(gateway, self.wire, self.request, self._body)
-        self._hints = environ["wsgi.early_hints"] = hints = EarlyHints.__new__(EarlyHints)
-        hints.exchange = self  # as _make_hints would: a call less
-        result = gateway.app(environ, method(self, "_start_response"))
+        result = self._inline.app(make_environ(self), method(self, "_start_response"))
         kind = type(result)
         if kind is not list and kind is not tuple:
             self._close = getattr(result, "close", None)
@@ -465,7 +459,7 @@ class InlineExchange(WsgiExchange):
             self.wire.service.loop.call_soon(self._resume, None, context=self.wire.service.context)
         else:
             self._inline.drop(self)
-            self._forget_body()
+            self._let_go()
 
     def cancel(self) -> None:
         """See Exchange.cancel."""

@@ -131,7 +131,7 @@ class PoolExchange(WsgiExchange):
 
     def shed(self) -> None:
         """See Turn.shed."""
-        self._forget_body()
+        self._let_go()
         answer_overload(self)
 
     def hung_up(self) -> None:
@@ -148,7 +148,7 @@ class PoolExchange(WsgiExchange):
         if self._gate is not None:
             self._gate.set()
         if self._pool.turns.drop(self) or not (self._started and self._ended):
-            self._forget_body()
+            self._let_go()
 
     def cancel(self) -> None:
         """See Exchange.cancel: a thread cannot be cancelled; it ends with the process."""
@@ -209,7 +209,7 @@ class PoolExchange(WsgiExchange):
 
     def _returned(self) -> None:
         """The call is over."""
-        self._forget_body()
+        self._let_go()
         self._pool.turns.ended(self)
 
     # On the thread
@@ -231,7 +231,6 @@ class PoolExchange(WsgiExchange):
             else:
                 gateway.hand(self, _FAILED, error)
         finally:
-            self._end_hints()
             slot, self.slot = self.slot, -1
             if slot >= 0:
                 box.ended(self, slot)
@@ -242,10 +241,7 @@ class PoolExchange(WsgiExchange):
 
     def _run(self) -> bytes | None:
         """The whole response, if the call returned that; None if it has been handed over."""
-        gateway = self._pool
-        environ = make_environ(gateway, self.wire, self.request, self._body)
-        environ["wsgi.early_hints"] = self._make_hints()
-        result = gateway.app(environ, self._start_response)
+        result = self._pool.app(make_environ(self), self._start_response)
         kind = type(result)
         if (kind is list or kind is tuple) and not self._sent:
             self._require_status()

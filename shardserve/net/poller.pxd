@@ -24,10 +24,10 @@ cdef class Poller:
     cpdef _look_at_new(self)
     @cython.locals(transport=SocketTransport)
     cpdef _watch_new(self, list new)
-    @cython.locals(watched=list, events=list, event=long, seen=Py_ssize_t, transport=SocketTransport)
     cpdef _look(self)
+    @cython.locals(watched=list, events=list, event=long, seen=Py_ssize_t, transport=SocketTransport)
+    cdef _see_to_ready(self)
     cpdef rest(self)
-    cpdef bint is_resting(self) except -1
     cpdef go_on(self)
     @cython.locals(transport=SocketTransport, lost=list)
     cpdef _end_turn(self)

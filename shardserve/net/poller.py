@@ -94,9 +94,11 @@ class Poller:
             transport.watch()
 
     def _look(self) -> None:
+        if not self._resting:
+            self._see_to_ready()
+
+    def _see_to_ready(self) -> None:
         """See to every connection that is ready, or to some of them (`rest`), then end the turn."""
-        if self._resting:
-            return
         watched = self._watched
         events, self._left = self._left or poll_ready(self._epoll), []
         seen = 0
@@ -107,7 +109,7 @@ class Poller:
                 transport = watched[event >> _DESCRIPTOR]
                 if transport is not None:  # else it has been closed in this turn
                     transport.ready(event)
-                    if self.is_resting():
+                    if self._resting:
                         break
         finally:
             if seen < len(events):
@@ -122,15 +124,11 @@ class Poller:
         """
         self._resting = True
 
-    def is_resting(self) -> bool:
-        """Whether it does."""
-        return self._resting
-
     def go_on(self) -> None:
         """See to the connections that were left."""
         self._resting = False
         if self._left:
-            self._look()
+            self._see_to_ready()
 
     def _end_turn(self) -> None:
         """Have sent what has been written in this turn, and tell the connections that are lost: none of them calls."""

@@ -129,17 +129,17 @@ class Listening:
 
     def keeps(self) -> bool:
         """Whether connections keep anything that `send_kept` can have sent."""
-        return self._opening.poller is not None
+        return self._service.poller is not None
 
     def send_kept(self) -> None:
         """Have sent what connections keep for the end of the loop's turn. For the deputy: the loop is busy."""
-        if self._opening.poller is not None:
-            self._opening.poller.send_written()
+        if self._service.poller is not None:
+            self._service.poller.send_written()
 
     def send_at_once(self) -> None:
         """Have connections keep nothing for the end of the turn: it may be long, and nobody sees to it meanwhile."""
-        if self._opening.poller is not None:
-            self._opening.poller.patient = False
+        if self._service.poller is not None:
+            self._service.poller.patient = False
 
     # The end
 

@@ -28,13 +28,12 @@ if TYPE_CHECKING:
 
 
 class Opening:
-    """One per worker. `poller` tells our transports when their sockets are ready; None where they are the loop's."""
+    """One per worker. It makes the service's poller where transports are ours."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.poller: Poller | None = None
         if hasattr(select, "epoll") and (COMPILED or not type(service.loop).__module__.startswith("uvloop")):
-            self.poller = service.poller = Poller(service.loop, service.context)
+            service.poller = Poller(service.loop, service.context)
         self._waiting: dict[asyncio.Future[object], tuple[Opened, socket.socket]] = {}
 
     def open(self, descriptor: int, make_connection: Make, peer_name: Name, taken: bool) -> None:
@@ -48,10 +47,10 @@ class Opening:
             service.count_taken()
         else:
             service.count()
-        if self.poller is None:
+        if service.poller is None:
             self._open_by_loop(socket.socket(fileno=descriptor), make_connection)
         else:
-            SocketTransport(self.poller, descriptor, make_connection(service), peer_name)
+            SocketTransport(service.poller, descriptor, make_connection(service), peer_name)
 
     async def done(self) -> None:
         """Wait until every socket that was accepted is known to the service."""
@@ -61,13 +60,14 @@ class Opening:
     def descriptors(self) -> Iterator[int]:
         """Of what has been accepted and is not known to the service yet, and of the poller."""
         yield from (sock.fileno() for _, sock in self._waiting.values())
-        if self.poller is not None:
-            yield self.poller.fileno()
+        if self._service.poller is not None:
+            yield self._service.poller.fileno()
 
     def close(self) -> None:
         """The worker ends; a connection that is still there has been cut, and is told by the end of the process."""
-        if self.poller is not None and not self._service.connections:
-            self.poller.close()
+        service = self._service
+        if service.poller is not None and not service.connections:
+            service.poller.close()
 
     def _open_by_loop(self, accepted: socket.socket, make_connection: Make) -> None:
         """Drive the loop's coroutine from here: a task for the one thing it waits for costs more than the rest."""
