@@ -7,6 +7,7 @@ sending (so that a reset does not eat the answer), `cut` when time is up.
 from __future__ import annotations
 
 import math
+import select
 from typing import TYPE_CHECKING
 
 from shardserve.http.exchange import Wire
@@ -177,9 +178,23 @@ class Connection(Wire):
                 self.deadline = self.service.now + 1.0
         elif self.lingering or self.transport.is_closing():
             self.transport.abort()  # its stream has been ended
-        else:
+        elif not self._catches_up():
             self.deadline = NEVER
             self.expire_reading()
+
+    def _catches_up(self) -> bool:
+        """Whether something that the client sent in time, and that had not been read yet, gives it more time.
+
+        A call of the application on the loop's thread may have lasted beyond the deadline, and timers are called before
+        sockets are read: to close now would lose a request, by a reset.
+        """
+        transport = self.transport
+        if not self._reading:
+            return False
+        if not isinstance(transport, SocketTransport):
+            return _has_come(self.fileno())  # only the loop can read it: to be looked at again
+        transport.look()
+        return self.deadline > self.service.now or transport.is_closing()
 
     def expire_reading(self) -> None:
         """The deadline has passed, and it is not the client's slowness in reading that it was set for."""
@@ -243,6 +258,15 @@ class Connection(Wire):
             self._waiting_since = now
         timeout = self.service.timeouts.write
         return bool(timeout) and now - self._waiting_since >= timeout
+
+
+def _has_come(descriptor: int) -> bool:
+    """Whether there is something to read."""
+    if descriptor < 0:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _host_port(name: object) -> tuple[str, int] | None:

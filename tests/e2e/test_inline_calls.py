@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -93,4 +94,40 @@ def app(environ, start_response):
     assert time.monotonic() - began < 1.2
     assert slow.recv(65536).endswith(b"ok")
     for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("ending", ["keep-alive", "header", "drain"])
+def test_what_comes_in_time_is_served_though_a_call_lasts_beyond_the_deadline(
+    site: Site, loop: str, ending: str
+) -> None:
+    site.write("""
+import time
+def app(environ, start_response):
+    print("begun", environ["PATH_INFO"], flush=True)
+    time.sleep(float(environ["QUERY_STRING"] or 0))
+    start_response("200 OK", [])
+    return [b"ok"]
+""")
+    limits = {"keep-alive": ("--keep-alive", "1"), "header": ("--header-timeout", "1"), "drain": ()}[ending]
+    server = site.serve("app:app", "--workers", "1", "--loop", loop, *limits)
+    clients = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(5)]
+    for client in clients:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(65536).endswith(b"ok")
+    waits, *slow = clients
+    request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    if ending == "header":
+        waits.sendall(request[:20])
+        request = request[20:]
+    for client in slow:  # one after another they last longer than what is waited for a request
+        client.sendall(b"GET /slow?0.6 HTTP/1.1\r\nHost: a\r\n\r\n")
+    server.wait_for("begun /slow")
+    if ending == "drain":
+        server.signal(signal.SIGTERM)
+        server.wait_for("stopping")
+    waits.sendall(request)
+    for client in clients:
+        assert client.recv(65536).endswith(b"ok")
         client.close()
