@@ -42,6 +42,7 @@ COMPILED = (
     "shardserve.gateway.fair",
     "shardserve.gateway.inside",
     "shardserve.gateway.spool",
+    "shardserve.gateway.target",
     "shardserve.gateway.wsgi",
     "shardserve.gateway.threads",
     "shardserve.gateway.turns",

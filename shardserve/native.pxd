@@ -201,6 +201,15 @@ cdef extern from *:
         return to;
     }
 
+    /* Of an object that is ours to give away, NULL if that has failed, and a number. */
+    static PyObject *shardserve_pair(PyObject *first, int second) {
+        PyObject *number = first == NULL ? NULL : PyLong_FromLong(second);
+        PyObject *pair = number == NULL ? NULL : PyTuple_Pack(2, first, number);
+        Py_XDECREF(first);
+        Py_XDECREF(number);
+        return pair;
+    }
+
     /* An address as Connection.client and .server are; None where the socket module has to be asked (a scope of IPv6). */
     static PyObject *shardserve_name(const struct sockaddr_storage *address, socklen_t size) {
         char host[INET6_ADDRSTRLEN];
@@ -212,12 +221,12 @@ cdef extern from *:
                 *to++ = '.';
                 to = shardserve_decimal(to, octet[at]);
             }
-            return Py_BuildValue("(s#i)", host, (Py_ssize_t)(to - host), (int)ntohs(inet->sin_port));
+            return shardserve_pair(PyUnicode_FromStringAndSize(host, to - host), ntohs(inet->sin_port));
         }
         if (address->ss_family == AF_INET6) {
             const struct sockaddr_in6 *inet = (const struct sockaddr_in6 *)address;
             if (!inet->sin6_scope_id && inet_ntop(AF_INET6, &inet->sin6_addr, host, sizeof host) != NULL)
-                return Py_BuildValue("(si)", host, (int)ntohs(inet->sin6_port));
+                return shardserve_pair(PyUnicode_FromString(host), ntohs(inet->sin6_port));
         }
         if (address->ss_family == AF_UNIX) {
             const struct sockaddr_un *path = (const struct sockaddr_un *)address;
@@ -234,7 +243,7 @@ cdef extern from *:
         struct sockaddr_storage address;
         socklen_t size = sizeof address;
         int taken, descriptor = PyObject_AsFileDescriptor(listener);
-        PyObject *name;
+        PyObject *name, *number, *both;
         if (descriptor < 0)
             return NULL;
     #ifdef SOCK_NONBLOCK
@@ -252,11 +261,13 @@ cdef extern from *:
             return PyErr_SetFromErrno(PyExc_OSError);
         }
         name = shardserve_name(&address, size);
-        if (name == NULL) {
+        number = name == NULL ? NULL : PyLong_FromLong(taken);
+        both = number == NULL ? NULL : PyTuple_Pack(2, number, name);
+        Py_XDECREF(name);
+        Py_XDECREF(number);
+        if (both == NULL)
             close(taken);
-            return NULL;
-        }
-        return Py_BuildValue("(iN)", taken, name);
+        return both;
     }
 
     static inline int shardserve_end_writing(int descriptor) {

@@ -13,7 +13,10 @@ cdef class Known:
     cdef public Request first
 
 cdef str _learn_name(bytes name)
-cdef _set_ends(dict environ, Wire wire, client, scheme)
+cdef _set_server(dict environ, server, str scheme)
+cdef _set_client(dict environ, client)
+@cython.locals(here=dict, base=dict)
+cdef dict _base(WsgiGateway gateway, Wire wire)
 @cython.locals(name=bytes, value=bytes, key=str)
 cdef _set_fields(dict environ, list headers)
 cdef _set_length(dict environ, body)

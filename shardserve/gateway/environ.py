@@ -34,12 +34,15 @@ def _learn_name(name: bytes) -> str:
     return made
 
 
-def _set_ends(environ: dict[str, Any], wire: Wire, client: tuple[str, int] | None, scheme: str) -> None:
-    """Who talks to whom, and how."""
-    host, port = wire.server or ("", None)
+def _set_server(environ: dict[str, Any], server: tuple[str, int | None] | None, scheme: str) -> None:
+    """Whom the client talks to, and how."""
+    host, port = server or ("", None)
     environ["wsgi.url_scheme"] = scheme
     environ["SERVER_NAME"] = host or "localhost"  # a unix socket may have no name, PEP 3333 wants one
     environ["SERVER_PORT"] = str(port if port is not None else (443 if scheme == "https" else 80))
+
+
+def _set_client(environ: dict[str, Any], client: tuple[str, int] | None) -> None:
     if client is not None:
         environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
@@ -53,11 +56,21 @@ class Known:
 
     __slots__ = ("base", "fields", "first")
 
-    def __init__(self, base: dict[str, Any], wire: Wire) -> None:
-        self.base: dict[str, Any] = base.copy()
-        self.fields: dict[str, Any] = {}
-        self.first: Request | None = None
-        _set_ends(self.base, wire, wire.client, wire.scheme)
+    base: dict[str, Any]
+    fields: dict[str, Any] | None
+    first: Request | None
+
+
+def _base(gateway: WsgiGateway, wire: Wire) -> dict[str, Any]:
+    """What is the same in all environs of a connection."""
+    server, scheme, here = gateway.here
+    if wire.server is not server or wire.scheme != scheme:  # else it has come to the same address as the last one
+        here = gateway.base.copy()
+        _set_server(here, wire.server, wire.scheme)
+        gateway.here = wire.server, wire.scheme, here
+    base = here.copy()
+    _set_client(base, wire.client)
+    return base
 
 
 def _set_fields(environ: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> None:
@@ -82,17 +95,21 @@ def _set_length(environ: dict[str, Any], body: Spool | StreamedBody | None) -> N
 def make_environ(exchange: WsgiExchange) -> dict[str, Any]:
     """The environ of an exchange's request; strings are latin-1 decoded octets."""
     gateway, wire, request, body = exchange._gateway, exchange.wire, exchange.request, exchange._body  # noqa: SLF001
-    known: Any = wire.memo
-    if known is None:
-        wire.memo = known = Known(gateway.base, wire)
     first = request.first
+    known: Any = wire.memo
     environ: dict[str, Any]
-    if first is not None and first is known.first:
+    if known is not None and first is not None and first is known.first:
         environ = known.fields.copy()
     else:
-        environ = known.base.copy()
+        if known is not None:
+            environ = known.base.copy()
+        else:
+            environ = _base(gateway, wire)
+            if request.keep_alive:  # else nothing comes behind it
+                wire.memo = known = Known.__new__(Known)
+                known.base, known.fields, known.first = environ.copy(), None, None
         _set_fields(environ, request.headers)
-        if first is not None:  # these come again, as far as one can tell
+        if first is not None and known is not None:  # these come again, as far as one can tell
             known.fields, known.first = environ.copy(), first
     path = target = request.path.decode("latin-1")
     if "%" in target:
@@ -100,7 +117,8 @@ def make_environ(exchange: WsgiExchange) -> dict[str, Any]:
     root = gateway.root_path
     if request.forwarded or request.ambiguous:
         client, scheme = gateway.proxies.resolve(wire, request)
-        _set_ends(environ, wire, client, scheme)
+        _set_server(environ, wire.server, scheme)
+        _set_client(environ, client)
         root = gateway.proxies.root_path(wire, request, root)
     if root or not request.path.startswith(b"/"):
         root, path = split_root(path, root)

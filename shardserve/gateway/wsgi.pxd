@@ -11,6 +11,7 @@ cdef class WsgiGateway(Gateway):
     cdef public str root_path
     cdef public object room
     cdef public dict base
+    cdef public tuple here
 
 cdef class EarlyHints
 

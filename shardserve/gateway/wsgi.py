@@ -72,6 +72,8 @@ class WsgiGateway(Gateway):
             **extra,
             **_USUAL,
         }
+        # Of the last connection: its end here, its scheme, and the base with these (environ.py).
+        self.here: tuple[object, str, dict[str, Any]] = (None, "", {})
 
 
 class WsgiExchange(Exchange):

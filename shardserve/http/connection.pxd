@@ -14,7 +14,7 @@ cdef class Connection(Wire):
     cdef public double _waiting_since
 
     cpdef set_up(self, Service service)
-    @cython.locals(service=Service)
+    @cython.locals(service=Service, ours=SocketTransport)
     cpdef connection_made(self, transport)
     cpdef connection_lost(self, exc)
     cpdef resume_writing(self)
@@ -29,3 +29,6 @@ cdef class Connection(Wire):
     cpdef bint _catches_up(self) except -1
     cpdef expire_reading(self)
     cpdef bint _waits_for_client(self) except -1
+
+cdef _host_port(name)
+cdef _path(name)

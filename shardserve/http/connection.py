@@ -69,8 +69,12 @@ class Connection(Wire):
     def connection_made(self, transport: SocketTransport | asyncio.Transport) -> None:
         """Take a new connection."""
         self.transport = transport
-        self.client = _host_port(transport.get_extra_info("peername"))
-        name = transport.get_extra_info("sockname")  # once: each is a system call
+        if isinstance(transport, SocketTransport):  # the same, but compiled: no method of Python's is called then
+            ours: SocketTransport = transport
+            peer_name, name = ours.get_extra_info("peername"), ours.get_extra_info("sockname")
+        else:
+            peer_name, name = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self.client = _host_port(peer_name)
         self.server = _host_port(name) or _path(name)
         if self.client is None and isinstance(name, tuple):
             # It has reset already. Without an address it would be taken for a peer on a unix socket, who is trusted.
@@ -271,7 +275,9 @@ def _has_come(descriptor: int) -> bool:
 
 def _host_port(name: object) -> tuple[str, int] | None:
     """An address of the socket module as ASGI wants it; None for unix sockets."""
-    return (name[0], name[1]) if isinstance(name, tuple) else None
+    if not isinstance(name, tuple):
+        return None
+    return name if len(name) == 2 else name[:2]
 
 
 def _path(name: object) -> tuple[str, None] | None:

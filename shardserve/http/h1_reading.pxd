@@ -5,7 +5,7 @@ from shardserve.http.grammar cimport find_head_end
 from shardserve.http.h1_files cimport H1Files
 from shardserve.http.last_head cimport LastHead, make_last_head
 from shardserve.http.pace cimport BodyPace
-from shardserve.http.request cimport Limits, Request
+from shardserve.http.request cimport Limits, Request, read_request
 from shardserve.http.service cimport Service
 
 cdef bint COMPILED
@@ -45,6 +45,8 @@ cdef class H1Reading(H1Files):
     cpdef _await_head(self, bytes data)
     @cython.locals(service=Service, head=bytes, last=LastHead, request=Request, exchange=Exchange)
     cpdef bint _begin(self, bytes data, Py_ssize_t end) except -1
+    @cython.locals(request=Request)
+    cpdef Request _read_first(self, bytes head)
     @cython.locals(exchange=Exchange, pace=BodyPace, body=ChunkedBody)
     cpdef _read_body(self, bytes data)
     cpdef _throw_away(self, bytes data)

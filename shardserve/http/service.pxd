@@ -30,7 +30,6 @@ cdef class Service:
     cdef public double keep_alive
     cdef public object lifetime
     cdef public object limits
-    cdef public object limits_of
     cdef public object load
     cdef public object loop
     cdef public int most_connections
@@ -48,8 +47,11 @@ cdef class Service:
     cdef public Py_ssize_t shed
     cdef public bint takes_calls
     cdef public object timeouts
+    cdef public object trusted_limits
+    cdef public object trusts
     cdef public list when_room
 
+    cpdef limits_of(self, peer)
     @cython.locals(connections=Py_ssize_t)
     cpdef count(self)
     @cython.locals(connections=Py_ssize_t)

@@ -80,7 +80,6 @@ class Service:
         "keep_alive",
         "lifetime",
         "limits",
-        "limits_of",
         "load",
         "loop",
         "most_connections",
@@ -98,6 +97,8 @@ class Service:
         "shed",
         "takes_calls",
         "timeouts",
+        "trusted_limits",
+        "trusts",
         "when_room",
     )
 
@@ -129,8 +130,8 @@ class Service:
         )
         self.takes_calls = False  # the shard's line says what is free for them
         self.limits = limits or Limits()
-        # Those of a peer's requests: a proxy that is trusted may send fields that a client may not.
-        self.limits_of: Callable[[tuple[str, int] | None], Limits] = lambda _: self.limits
+        self.trusts: Callable[[tuple[str, int] | None], bool] | None = None  # whether a peer is a proxy of ours
+        self.trusted_limits = self.limits  # of its requests
         self.timeouts = timeouts or Timeouts()
         self.lifetime = lifetime  # of connections; None: unlimited
         self.keep_alive = self.timeouts.keep_alive  # read once a request
@@ -157,6 +158,10 @@ class Service:
         # Where callbacks run that must not see an application's context variables.
         self.context = contextvars.copy_context()
         self.tick()
+
+    def limits_of(self, peer: tuple[str, int] | None) -> Limits:
+        """Those of a peer's requests: a proxy that is trusted may send fields that a client may not."""
+        return self.trusted_limits if self.trusts is not None and self.trusts(peer) else self.limits
 
     def tick(self) -> None:
         """Move the coarse clock on and act on passed deadlines: once a second, ten times a second while draining."""

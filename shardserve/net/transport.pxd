@@ -1,5 +1,5 @@
 cimport cython
-from shardserve.native cimport close_socket, end_writing, own_name, receive, transmit
+from shardserve.native cimport close_socket, end_writing, method, own_name, receive, transmit
 from shardserve.net.poller cimport Poller
 
 cdef int READ, WRITE, _BROKEN, _BEHIND

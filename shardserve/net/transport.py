@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from shardserve.native import READ_MAX, borrowed, close_socket, end_writing, own_name, receive, transmit
+from shardserve.native import READ_MAX, borrowed, close_socket, end_writing, method, own_name, receive, transmit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +64,7 @@ class SocketTransport:
         self.descriptor = descriptor
         self._peer_name = peer_name
         self._protocol = protocol
-        self._received = protocol.data_received  # looked up once
+        self._received = method(protocol, "data_received")  # looked up once
         # What waits to be sent: its first piece, those behind it, and how many octets they are.
         self._first: bytes | memoryview | None = None
         self._behind: list[bytes | memoryview] = []
@@ -85,7 +85,7 @@ class SocketTransport:
             protocol.connection_made(self)
         except Exception as error:
             self._report(error)
-        poller.begin(self)
+        self._poller.begin(self)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Its "peername" or "sockname" (None if it has been reset), or the default."""

@@ -106,8 +106,8 @@ class Worker:
             place.siblings.loads.line(place.shard) if place.siblings is not None else None,
             _lifetime(config),
         )
-        trusted = _limits(config, config.forwarder_headers)
-        self.service.limits_of = lambda peer: trusted if proxies.trusts(peer) else self.service.limits
+        self.service.trusted_limits = _limits(config, config.forwarder_headers)
+        self.service.trusts = proxies.trusts
         if self._pool is not None:
             self.service.box.limit(self._pool.size)
         self.service.most_connections = config.worker_connections
