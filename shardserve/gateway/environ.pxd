@@ -1,4 +1,5 @@
 cimport cython
+from shardserve.gateway.spool cimport Body
 from shardserve.gateway.wsgi cimport EarlyHints, WsgiExchange, WsgiGateway
 from shardserve.http.exchange cimport Wire
 from shardserve.http.request cimport Request
@@ -19,7 +20,10 @@ cdef _set_client(dict environ, client)
 cdef dict _base(WsgiGateway gateway, Wire wire)
 @cython.locals(name=bytes, value=bytes, key=str)
 cdef _set_fields(dict environ, list headers)
-cdef _set_length(dict environ, body)
-@cython.locals(gateway=WsgiGateway, wire=Wire, request=Request, hints=EarlyHints)
-@cython.locals(known=Known, first=Request, environ=dict, path=str, target=str, root=str, query=str)
+@cython.locals(known=Known, environ=dict)
+cdef dict _with_fields(WsgiGateway gateway, Wire wire, Request request)
+@cython.locals(size=Py_ssize_t)
+cdef _set_length(dict environ, Body body)
+@cython.locals(body=Body, gateway=WsgiGateway, wire=Wire, request=Request, hints=EarlyHints)
+@cython.locals(known=Known, environ=dict, path=str, target=str, root=str, query=str)
 cpdef dict make_environ(WsgiExchange exchange)

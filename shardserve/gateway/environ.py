@@ -10,9 +10,8 @@ from shardserve.gateway.wsgi import EarlyHints
 from shardserve.http.request_line import HTTP_1_1
 
 if TYPE_CHECKING:
-    from shardserve.gateway.spool import Spool
-    from shardserve.gateway.streamed_body import StreamedBody
-    from shardserve.gateway.wsgi import WsgiExchange
+    from shardserve.gateway.spool import Body
+    from shardserve.gateway.wsgi import WsgiExchange, WsgiGateway
     from shardserve.http.exchange import Wire
     from shardserve.http.request import Request
 
@@ -68,7 +67,7 @@ def _base(gateway: WsgiGateway, wire: Wire) -> dict[str, Any]:
         here = gateway.base.copy()
         _set_server(here, wire.server, wire.scheme)
         gateway.here = wire.server, wire.scheme, here
-    base = here.copy()
+    base: dict[str, Any] = here.copy()
     _set_client(base, wire.client)
     return base
 
@@ -85,32 +84,39 @@ def _set_fields(environ: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> 
                 environ[key] = value.decode("latin-1")
 
 
-def _set_length(environ: dict[str, Any], body: Spool | StreamedBody | None) -> None:
+def _with_fields(gateway: WsgiGateway, wire: Wire, request: Request) -> dict[str, Any]:
+    """What is the same in all environs of a connection, and the fields of a request; both are kept for the next one."""
+    known: Any = wire.memo
+    environ: dict[str, Any]
+    if known is not None:
+        environ = known.base.copy()
+    else:
+        environ = _base(gateway, wire)
+        if request.keep_alive:  # else nothing comes behind it
+            wire.memo = known = Known.__new__(Known)
+            known.base, known.fields, known.first = environ.copy(), None, None
+    _set_fields(environ, request.headers)
+    if request.first is not None and known is not None:  # these come again, as far as one can tell
+        known.fields, known.first = environ.copy(), request.first
+    return environ
+
+
+def _set_length(environ: dict[str, Any], body: Body | None) -> None:
     """A body that has been read and decoded whole has a length even where it came in chunks; a streamed one has not."""
     size = body.size if body is not None else 0
-    if size is not None:
-        environ["CONTENT_LENGTH"] = str(size)
+    if size >= 0:
+        environ["CONTENT_LENGTH"] = f"{size}"
 
 
 def make_environ(exchange: WsgiExchange) -> dict[str, Any]:
     """The environ of an exchange's request; strings are latin-1 decoded octets."""
     gateway, wire, request, body = exchange._gateway, exchange.wire, exchange.request, exchange._body  # noqa: SLF001
-    first = request.first
     known: Any = wire.memo
     environ: dict[str, Any]
-    if known is not None and first is not None and first is known.first:
+    if known is not None and request.first is not None and request.first is known.first:
         environ = known.fields.copy()
     else:
-        if known is not None:
-            environ = known.base.copy()
-        else:
-            environ = _base(gateway, wire)
-            if request.keep_alive:  # else nothing comes behind it
-                wire.memo = known = Known.__new__(Known)
-                known.base, known.fields, known.first = environ.copy(), None, None
-        _set_fields(environ, request.headers)
-        if first is not None and known is not None:  # these come again, as far as one can tell
-            known.fields, known.first = environ.copy(), first
+        environ = _with_fields(gateway, wire, request)
     path = target = request.path.decode("latin-1")
     if "%" in target:
         path = decode_path(request.path).decode("latin-1")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 MEMORY_MAX = 1024 * 1024  # octets of one body
 _ROOM = 64 * 1024 * 1024  # octets of all bodies of a worker
 _JOIN_MAX = 65536  # octets of a body whose pieces are joined at once
+_BytesIO = io.BytesIO
 
 
 class Room:
@@ -23,10 +24,26 @@ class Room:
         self.left = octets
 
 
-class Spool:
-    """Collects a body. `size` is its length in octets so far."""
+class Body:
+    """What a call of a WSGI application gets of a request body. `size` is its length in octets; -1: it is not known."""
 
-    __slots__ = ("_file", "_held", "_pieces", "_room", "size")
+    __slots__ = ("size",)
+
+    size: int
+
+    def file(self) -> IO[bytes]:
+        """What the application reads; called once."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what it takes."""
+        raise NotImplementedError
+
+
+class Spool(Body):
+    """Collects a body. `size` is its length so far."""
+
+    __slots__ = ("_file", "_held", "_pieces", "_room")
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -52,16 +69,16 @@ class Spool:
         self._forget()
 
     def file(self) -> IO[bytes]:
-        """The whole body as a file at its beginning; called once."""
+        """See Body.file: the whole body, from its beginning."""
         if self._file is not None:
             self._file.seek(0)
             return self._file
         if self.size <= _JOIN_MAX:
-            return io.BytesIO(b"".join(self._pieces))
+            return _BytesIO(b"".join(self._pieces))
         return cast("IO[bytes]", PiecedFile(self._pieces))
 
     def close(self) -> None:
-        """Give memory and disk back."""
+        """See Body.close: memory and disk."""
         self._forget()
         if self._file is not None:
             self._file.close()

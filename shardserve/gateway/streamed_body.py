@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from shardserve.errors import ClientDisconnected
+from shardserve.gateway.spool import Body
 from shardserve.http.exchange import HELD_MAX
 from shardserve.net.blackbox import SIGN_EVERY
 
@@ -20,23 +21,24 @@ _RESUMED_AT = HELD_MAX // 2  # octets that are left when it is read on
 _BUFFER = 65536  # octets that the application's end reads at once
 
 
-class StreamedBody:
-    """One body. `size` is its length in octets, None if that was not declared.
+class StreamedBody(Body):
+    """One body.
 
     `put`, `end` and `close` are for the loop's thread (`close` for any), `file` and what it returns for the call's.
     """
 
-    __slots__ = ("_alive", "_asked", "_changed", "_closed", "_data", "_ended", "_held", "_more", "size")
+    __slots__ = ("_alive", "_asked", "_changed", "_closed", "_data", "_ended", "_held", "_more")
 
     def __init__(
         self, size: int | None, *, invited: bool, more: Callable[[], None], alive: Callable[[], object]
     ) -> None:
-        """`more` is called, on the reading thread, when a client that is held, or waits for 100 (Continue), is to send.
+        """`size` is what was declared, if it was.
 
+        `more` is called, on the reading thread, when a client that is held, or waits for 100 (Continue), is to send.
         The latter is one that is not `invited`. `alive` is called when the thread gets something and, every
         SIGN_EVERY, while it waits.
         """
-        self.size = size
+        self.size = -1 if size is None else size
         self._changed = threading.Condition(threading.Lock())
         self._data = bytearray()
         self._ended = False
@@ -65,7 +67,7 @@ class StreamedBody:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Nothing can be read from now on: forget what has come, and have every read fail."""
+        """See Body.close. Nothing can be read from now on: forget what has come, and have every read fail."""
         with self._changed:
             self._closed = True
             self._more = None  # which knows whoever knows us
@@ -75,7 +77,7 @@ class StreamedBody:
     # On a thread that reads
 
     def file(self) -> io.BufferedReader:
-        """What the application reads: blocks until there is something to give. Called once.
+        """See Body.file: it blocks until there is something to give.
 
         Its methods raise ClientDisconnected where the rest of the body will not come.
         """

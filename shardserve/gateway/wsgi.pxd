@@ -1,3 +1,5 @@
+cimport cython
+from shardserve.gateway.spool cimport Body, Room, Spool
 from shardserve.http.exchange cimport Exchange, Gateway, Wire
 from shardserve.http.head cimport CheckedHead, encode_text
 from shardserve.http.request cimport Request
@@ -9,14 +11,14 @@ cdef class WsgiGateway(Gateway):
     cdef public object app
     cdef public object proxies
     cdef public str root_path
-    cdef public object room
+    cdef public Room room
     cdef public dict base
     cdef public tuple here
 
 cdef class EarlyHints
 
 cdef class WsgiExchange(Exchange):
-    cdef public object _body
+    cdef public Body _body
     cdef public bint _ended
     cdef public WsgiGateway _gateway
     cdef public CheckedHead _head
@@ -28,6 +30,8 @@ cdef class WsgiExchange(Exchange):
     cdef open(self, Wire wire, Request request, WsgiGateway gateway)
     cpdef _ready(self)
     cpdef start(self)
+    @cython.locals(body=Spool)
+    cpdef feed(self, data)
     cpdef end(self)
     cpdef _let_go(self)
     cpdef _require_status(self)

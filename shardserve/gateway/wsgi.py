@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shardserve.errors import ProtocolError
 from shardserve.gateway.file_wrapper import FileWrapper
-from shardserve.gateway.spool import Room, Spool
+from shardserve.gateway.spool import Body, Room, Spool
 from shardserve.http.exchange import Exchange, Gateway
 from shardserve.http.head import CheckedHead, encode_text, status_line
 from shardserve.logs import log
@@ -91,7 +91,7 @@ class WsgiExchange(Exchange):
         self.gone = False
         self.slot = -1
         self._gateway = gateway
-        self._body: Spool | None = None  # while there is any
+        self._body: Body | None = None  # while there is any
         self._started = False
         self._ended = request.length == 0
         self._status = 0
@@ -129,9 +129,9 @@ class WsgiExchange(Exchange):
 
     def feed(self, data: bytes) -> None:
         """See Exchange.feed."""
-        body = self._body
-        if body is None:
-            self._body = body = Spool(self._gateway.room)
+        if self._body is None:
+            self._body = Spool(self._gateway.room)
+        body: Spool = self._body  # type: ignore[assignment]  # one that is not read while it comes is fed elsewhere
         try:
             body.write(data)
         except OSError as error:

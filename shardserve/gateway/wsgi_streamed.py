@@ -41,7 +41,7 @@ class StreamedExchange(PoolExchange):
         )
         if self._ended:
             self._stream.end()
-        self._body = self._stream  # type: ignore[assignment]  # what a call does with a Spool can be done with it
+        self._body = self._stream
 
     # On the loop
 

@@ -24,7 +24,7 @@ cdef class H1Reading(H1Files):
     cdef public bytes _buffer
     cdef public bint _eof
     cdef public LastHead _last_head
-    cdef public object _left
+    cdef public long long _left
     cdef public Limits _limits
     cdef public BodyPace _pace
     cdef public object _partial
@@ -47,6 +47,7 @@ cdef class H1Reading(H1Files):
     cpdef bint _begin(self, bytes data, Py_ssize_t end) except -1
     @cython.locals(request=Request)
     cpdef Request _read_first(self, bytes head)
+    cpdef _begin_body(self, Request request, bytes data)
     @cython.locals(exchange=Exchange, pace=BodyPace, body=ChunkedBody)
     cpdef _read_body(self, bytes data)
     cpdef _throw_away(self, bytes data)
