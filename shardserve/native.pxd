@@ -139,9 +139,25 @@ cdef extern from *:
     #define SHARDSERVE_MORE 0
     #endif
 
+    /* The C library's recv and send are points at which a thread may be cancelled: where there are threads, each call
+       announces that by two locked instructions, a hundredth of all the work for hello world. We cancel none. */
+    #ifdef __linux__
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #endif
+    #if defined(SYS_recvfrom) && defined(SYS_sendto) && defined(__LP64__)
+    #define shardserve_recv(descriptor, to, size, how) \\
+        syscall(SYS_recvfrom, (long)(descriptor), to, (size_t)(size), (long)(how), NULL, NULL)
+    #define shardserve_send(descriptor, from, size, how) \\
+        syscall(SYS_sendto, (long)(descriptor), from, (size_t)(size), (long)(how), NULL, 0L)
+    #else
+    #define shardserve_recv recv
+    #define shardserve_send send
+    #endif
+
     static inline PyObject *shardserve_receive(int descriptor) {
         char octets[65536];
-        ssize_t size = recv(descriptor, octets, sizeof octets, MSG_DONTWAIT);
+        ssize_t size = shardserve_recv(descriptor, octets, sizeof octets, MSG_DONTWAIT);
         if (size >= 0)
             return PyBytes_FromStringAndSize(octets, size);
         if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -155,7 +171,7 @@ cdef extern from *:
         ssize_t size;
         if (octets == NULL)
             return NULL;
-        size = recv(descriptor, PyBytes_AS_STRING(octets), 65536, MSG_DONTWAIT);
+        size = shardserve_recv(descriptor, PyBytes_AS_STRING(octets), 65536, MSG_DONTWAIT);
         if (size == 65536 || (size >= 0 && _PyBytes_Resize(&octets, size) == 0) || octets == NULL)
             return octets;
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -171,12 +187,12 @@ cdef extern from *:
         const int how = MSG_DONTWAIT | MSG_NOSIGNAL | (last ? SHARDSERVE_MORE : 0);
         ssize_t size;
         if (PyBytes_CheckExact(object))
-            size = send(descriptor, PyBytes_AS_STRING(object), PyBytes_GET_SIZE(object), how);
+            size = shardserve_send(descriptor, PyBytes_AS_STRING(object), PyBytes_GET_SIZE(object), how);
         else {
             Py_buffer octets;
             if (PyObject_GetBuffer(object, &octets, PyBUF_SIMPLE) < 0)
                 return -1;
-            size = send(descriptor, octets.buf, octets.len, how);
+            size = shardserve_send(descriptor, octets.buf, octets.len, how);
             PyBuffer_Release(&octets);
         }
         if (size >= 0)

@@ -176,9 +176,10 @@ class InlineExchange(WsgiExchange):
         request = self.request
         box = self.wire.service.box
         self._busy = True
-        self.slot = box.began(self, request.method, request.path)
+        now = monotonic_ns()
+        self.slot = box.began(self, request.method, request.path, now)
         self._context = new_context()
-        block = self._step(_CALL)
+        block = self._step(_CALL, now)
         if block is not None:
             if self._plain:
                 self._body_done()
@@ -205,15 +206,14 @@ class InlineExchange(WsgiExchange):
 
     # Steps, which run in the call's context
 
-    def _step(self, step: int) -> bytes | None:
-        """Have the application take a step; returns its next block, empty at the end, None if it has failed."""
+    def _step(self, step: int, began: int) -> bytes | None:
+        """Have the application take a step, now; returns its next block, empty at the end, None if it has failed."""
         gateway, inside, context = self._inline, self._inline.inside, self._context
         assert context is not None  # set before the first step
         failure: BaseException | None = None
         block = None
         if inside is not None:
             inside.enter()
-        began = monotonic_ns()
         hidden = gateway._hidden  # noqa: SLF001 its gateway's own
         if not hidden:
             _hide(None)
@@ -330,7 +330,7 @@ class InlineExchange(WsgiExchange):
                     service.running.add(self)
                     service.loop.call_soon(self._resume, None, context=service.context)
                     return
-            following = self._step(_NEXT)
+            following = self._step(_NEXT, monotonic_ns())
             if following is None:
                 return
             block = following
@@ -362,7 +362,7 @@ class InlineExchange(WsgiExchange):
         if self.gone or self._blocks is None or self._whole:
             self._finish()
         else:
-            block = self._step(_NEXT)
+            block = self._step(_NEXT, monotonic_ns())
             if block is not None:
                 self._go_on(block)
         self._busy = False
@@ -386,7 +386,7 @@ class InlineExchange(WsgiExchange):
     def _finish(self) -> None:
         """The response is complete, or nobody wants it: the last step."""
         if self._close is not None or self._whole:
-            self._step(_END)
+            self._step(_END, monotonic_ns())
         if self.slot >= 0:
             self._over()
 
@@ -404,7 +404,7 @@ class InlineExchange(WsgiExchange):
         elif not isinstance(error, ClientDisconnected):
             log_failure(self, error)
         if self._close is not None:
-            self._step(_END)
+            self._step(_END, monotonic_ns())
         if self._part is not None:
             self._part.close()
         if self.slot >= 0:

@@ -14,10 +14,10 @@ cdef class BlackBox:
     cdef unsigned long long[::1] _words
 
     @cython.locals(slot=int)
-    cpdef int began(self, owner, str method, bytes path) except -1
+    cpdef int began(self, owner, str method, bytes path, unsigned long long now=*) except -1
     @cython.locals(octets="unsigned char[::1]", at=int, count=Py_ssize_t, index=Py_ssize_t)
     cdef _note(self, int slot, str method, bytes path, unsigned long long now)
-    cdef _began_beyond(self, owner, str method, bytes path)
+    cdef _began_beyond(self, owner, str method, bytes path, unsigned long long now)
     cdef _add_beyond(self, owner, str method, bytes path, unsigned long long now)
     cdef _take_beyond(self, owner)
     cpdef ended(self, owner, int slot)

@@ -51,19 +51,23 @@ class BlackBox:
         self._newest: object = None  # whose the last slot is
         self._lock = threading.Lock()
 
-    def began(self, owner: object, method: str, path: bytes) -> int:
-        """The execution of a request begins; returns its slot, for `ended`. `owner` is any object of its own."""
+    def began(self, owner: object, method: str, path: bytes, now: int = 0) -> int:
+        """The execution of a request begins; returns its slot, for `ended`. `owner` is any object of its own.
+
+        `now` is a monotonic_ns() that has just been read, if one has.
+        """
+        now = now or monotonic_ns()
         try:
             slot: int = self._free.pop() if self._free else _LAST  # an exception costs more than all the rest
         except IndexError:  # another thread has taken it
             slot = _LAST
         if slot == _LAST:
-            self._began_beyond(owner, method, path)
+            self._began_beyond(owner, method, path, now)
         elif COMPILED:
-            self._note(slot, method, path, monotonic_ns())
+            self._note(slot, method, path, now)
         else:  # the same, with a call less
             octets = _OCTETS.get(method) or method.encode()
-            _write_slot(self._words, slot * _SLOT_SIZE, octets, path, monotonic_ns())
+            _write_slot(self._words, slot * _SLOT_SIZE, octets, path, now)
         return slot
 
     def _note(self, slot: int, method: str, path: bytes, now: int) -> None:
@@ -91,13 +95,13 @@ class BlackBox:
             octets[at + index] = path[index]
         self._words[slot * _SLOT_WORDS + _START] = now
 
-    def _began_beyond(self, owner: object, method: str, path: bytes) -> None:
+    def _began_beyond(self, owner: object, method: str, path: bytes, now: int) -> None:
         # Compiled, all of it is C, through which the interpreter's own lock is held: ours would take as long again.
         if COMPILED:
-            self._add_beyond(owner, method, path, monotonic_ns())
+            self._add_beyond(owner, method, path, now)
         else:
             with self._lock:
-                self._add_beyond(owner, method, path, monotonic_ns())
+                self._add_beyond(owner, method, path, now)
 
     def _add_beyond(self, owner: object, method: str, path: bytes, now: int) -> None:
         self._newest = owner
