@@ -4,6 +4,7 @@ cdef extern from "Python.h":
     object c_new_context "PyContext_New" ()
     int c_enter "PyContext_Enter" (object context) except -1
     int c_leave "PyContext_Exit" (object context) except -1
+    object c_weak "PyWeakref_NewRef" (object what, object gone)
 
 cdef extern from *:
     """
@@ -383,6 +384,7 @@ cdef extern from *:
 cpdef long long monotonic_ns() except? -1
 cpdef long long second() except? -1
 cpdef object method(owner, str name)
+cpdef object weak(what, gone)
 cpdef bint holds(bytes octets, Py_ssize_t at, bytes part) except -1
 cpdef Py_ssize_t second_line(bytes octets) except -1
 cpdef bint is_unshared(object owned) except -1

@@ -8,7 +8,8 @@ import socket
 import time
 from contextlib import contextmanager, suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     c_holds: Callable[[bytes, int, bytes], bool]
     c_method: Callable[[object, str], Any]
     c_references: Callable[[object], int]
+    c_weak: Callable[[Any, Callable[[Any], object]], Any]
+
+T = TypeVar("T")
 
 READ_MAX = 65536  # octets, at once
 _READY_MAX = 64  # sockets
@@ -65,6 +69,11 @@ def chunk(octets: bytes, last: bool) -> bytes:
 def method(owner: object, name: str) -> Any:
     """getattr(owner, name), cheaper for a method of a compiled class: no attribute of an object can hide it there."""
     return c_method(owner, name)
+
+
+def weak(what: T, gone: Callable[[ref[T]], object]) -> ref[T]:
+    """weakref.ref(what, gone)."""
+    return c_weak(what, gone)  # type: ignore[no-any-return]
 
 
 def second_line(octets: bytes) -> int:
@@ -209,6 +218,7 @@ if __file__.endswith((".py", ".pyc")):
         receive=_receive,
         second_line=lambda octets: octets.find(b"\n") + 1,
         second=lambda: int(time.time()),
+        weak=ref,
         transmit=lambda descriptor, octets, _: os.write(descriptor, octets),
     )
 

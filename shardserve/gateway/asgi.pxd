@@ -4,6 +4,7 @@ from shardserve.gateway.asgi_extensions cimport AsgiExtensions
 from shardserve.http.exchange cimport Exchange, Gateway, Wire
 from shardserve.http.request cimport Request
 from shardserve.http.service cimport Service
+from shardserve.native cimport method
 
 cdef int CALLS_MAX, _CALLS_AGAIN
 cdef bint COMPILED

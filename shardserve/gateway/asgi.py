@@ -12,6 +12,7 @@ from shardserve.gateway.failure import answer_failure, is_disconnect
 from shardserve.gateway.fair import pace
 from shardserve.gateway.target import decode_path, split_root
 from shardserve.http.exchange import CALLS_MAX, HELD_MAX, Gateway
+from shardserve.native import method
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -291,8 +292,8 @@ class AsgiExchange(AsgiExtensions):
         gateway = self._gateway
         try:
             app = gateway.app
-            send = self.begin_sending if COMPILED else self.send
-            result = await app(gateway.scope(self.wire, self.request), self.receive, send)
+            send = method(self, "begin_sending" if COMPILED else "send")
+            result = await app(gateway.scope(self.wire, self.request), method(self, "receive"), send)
         except GeneratorExit:
             raise  # the loop has been closed over the task
         except BaseException as error:  # SystemExit too: a request must not end the worker

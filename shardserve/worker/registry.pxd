@@ -1,3 +1,5 @@
+from shardserve.native cimport weak
+
 cdef class Registry:
     cdef object _add, _forget
     cdef set _alive, _iterating

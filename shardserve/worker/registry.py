@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet, ref
+from weakref import WeakSet
+
+from shardserve.native import weak
 
 if TYPE_CHECKING:
+    from weakref import ref
+
     Reference = ref[asyncio.Task[Any]]
 
 COMPILED = not __file__.endswith((".py", ".pyc"))
@@ -35,7 +39,7 @@ class Registry:
         if self._pending:
             self._add(task)  # which sees to them first
         else:
-            self._alive.add(ref(task, self._forget))
+            self._alive.add(weak(task, self._forget))
 
     def forget(self, reference: Reference) -> None:
         """A task is gone."""
