@@ -5,6 +5,7 @@ from shardserve.net.transport cimport SocketTransport
 
 cdef class Connection(Wire):
     cdef public object transport
+    cdef public SocketTransport ours
     cdef public double deadline
     cdef public double answer_by
     cdef public bint lingering
@@ -25,7 +26,6 @@ cdef class Connection(Wire):
     cpdef bint _is_copied(self) except -1
     cpdef Py_ssize_t count_waiting(self) except? -1
     cpdef expire(self)
-    @cython.locals(transport=object)
     cpdef bint _catches_up(self) except -1
     cpdef expire_reading(self)
     cpdef bint _waits_for_client(self) except -1

@@ -28,6 +28,7 @@ class Connection(Wire):
 
     `deadline` is a time of the service's clock at which `expire` is called, or NEVER. `answer_by` is when the response
     under way must be complete, else `expire_answer` is called (--request-timeout).
+    `ours` is the transport where it is one of ours: compiled, its methods are then called without a look-up.
     `copied`: another process may hold a copy of the socket: a worker that gave it to us, or a child of one.
     """
 
@@ -41,6 +42,7 @@ class Connection(Wire):
         "deadline",
         "lingering",
         "moved",
+        "ours",
         "paused",
         "scheme",
         "server",
@@ -69,8 +71,8 @@ class Connection(Wire):
     def connection_made(self, transport: SocketTransport | asyncio.Transport) -> None:
         """Take a new connection."""
         self.transport = transport
-        if isinstance(transport, SocketTransport):  # the same, but compiled: no method of Python's is called then
-            ours: SocketTransport = transport
+        self.ours = ours = transport if isinstance(transport, SocketTransport) else None
+        if ours is not None:
             peer_name, name = ours.get_extra_info("peername"), ours.get_extra_info("sockname")
         else:
             peer_name, name = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
@@ -121,10 +123,9 @@ class Connection(Wire):
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once it is closed."""
-        transport = self.transport
-        if isinstance(transport, SocketTransport):
-            return transport.fileno()
-        sock = transport.get_extra_info("socket")
+        if self.ours is not None:
+            return self.ours.fileno()
+        sock = self.transport.get_extra_info("socket")
         return -1 if sock is None else int(sock.fileno())
 
     def close(self) -> None:
@@ -134,7 +135,10 @@ class Connection(Wire):
                 self.linger()  # its end has to wait for what is buffered
                 return
             end_stream(self.fileno())
-        self.transport.close()
+        if self.ours is not None:
+            self.ours.close()
+        else:
+            self.transport.close()
         self.watch_writing()
 
     def linger(self) -> None:
@@ -192,13 +196,12 @@ class Connection(Wire):
         A call of the application on the loop's thread may have lasted beyond the deadline, and timers are called before
         sockets are read: to close now would lose a request, by a reset.
         """
-        transport = self.transport
         if not self._reading:
             return False
-        if not isinstance(transport, SocketTransport):
+        if self.ours is None:
             return _has_come(self.fileno())  # only the loop can read it: to be looked at again
-        transport.look()
-        return self.deadline > self.service.now or transport.is_closing()
+        self.ours.look()
+        return self.deadline > self.service.now or self.ours.is_closing()
 
     def expire_reading(self) -> None:
         """The deadline has passed, and it is not the client's slowness in reading that it was set for."""
@@ -248,6 +251,8 @@ class Connection(Wire):
 
     def count_waiting(self) -> int:
         """See Wire.count_waiting."""
+        if self.ours is not None:
+            return self.ours.get_write_buffer_size()
         return self.transport.get_write_buffer_size()
 
     def _waits_for_client(self) -> bool:

@@ -35,7 +35,7 @@ cdef class H1Writing(Connection):
     cpdef bint _unread_is_large(self) except -1
     @cython.locals(method=str)
     cpdef bytes _choose_framing(self, Request request, Py_ssize_t length, int status, body, bint more)
-    @cython.locals(request=Request, service=Service, head=CheckedHead, framing=bytes, connection=bytes, end=bytes,
+    @cython.locals(request=Request, service=Service, head=CheckedHead, framing=bytes, connection=bytes, end=bytes, octets=bytes,
                    size=Py_ssize_t)
     cpdef respond(self, Exchange exchange, status, headers, body, bint more)
     cpdef write(self, Exchange exchange, body, bint more)

@@ -141,7 +141,11 @@ class H1Writing(Connection):
             # The usual answer: head and body leave in one write.
             self._unsent = 0
             self._sent = size
-            self.transport.write(join((head.octets, framing, connection, end, body)))
+            octets = join((head.octets, framing, connection, end, body))
+            if self.ours is not None:
+                self.ours.write(octets)
+            else:
+                self.transport.write(octets)
             if not more:
                 self._finish()
         else:
