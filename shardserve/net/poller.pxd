@@ -14,14 +14,16 @@ cdef class Poller:
     cdef list _written
     cdef list _lost
     cdef bint _ends
+    cdef bint _gathers
     cdef object _epoll
     cdef list _left
     cdef bint _resting
 
     cpdef watch(self, SocketTransport transport, int before, int events)
     cpdef begin(self, SocketTransport transport)
-    @cython.locals(transport=SocketTransport)
-    cpdef _look_at_new(self)
+    cpdef gather(self)
+    @cython.locals(transport=SocketTransport, new=list, busy=list)
+    cpdef look_at_new(self)
     @cython.locals(transport=SocketTransport)
     cpdef _watch_new(self, list new)
     cpdef _look(self)

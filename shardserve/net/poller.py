@@ -37,6 +37,7 @@ class Poller:
         self._new: list[SocketTransport] = []
         self._written: list[SocketTransport] = []
         self._lost: list[SocketTransport] = []
+        self._gathers = False
         self._left: list[int] = []  # events of a turn that others had to have their turn in
         self._resting = False
         self._ends = False  # the turn, by a call of ours that is under way or to come
@@ -74,20 +75,32 @@ class Poller:
 
         One that is answered and closed before it is watched is never watched, which saves two system calls and a look.
         """
-        if not self._new:
-            self.loop.call_soon(self._look_at_new, context=self.context)
+        if not self._new and not self._gathers:
+            self.loop.call_soon(self.look_at_new, context=self.context)
         self._new.append(transport)
 
-    def _look_at_new(self) -> None:
+    def gather(self) -> None:
+        """Several new ones are about to come: `look_at_new` will be called behind them."""
+        self._gathers = True
+
+    def look_at_new(self) -> None:
+        """See whether the requests of those that are new are here."""
+        self._gathers = False
         new, self._new = self._new, []
+        if not new:
+            return
+        busy = []
         self._ends = True
         try:
             for transport in new:
-                transport.look()
+                if self._resting or not transport.look():
+                    transport.watch()
+                else:
+                    busy.append(transport)
         finally:
             self._end_turn()
-            # Behind the tasks that have come of it.
-            self.loop.call_soon(self._watch_new, new, context=self.context)
+            if busy:  # behind the tasks that have come of it
+                self.loop.call_soon(self._watch_new, busy, context=self.context)
 
     def _watch_new(self, new: list[SocketTransport]) -> None:
         for transport in new:

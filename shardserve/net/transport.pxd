@@ -18,10 +18,10 @@ cdef class SocketTransport:
     cdef int _events
     cdef bint _reading, _much, _over, _ended, _kept, _full, _paused, _closing, _lost
 
-    cpdef look(self)
+    cpdef bint look(self) except -1
     cpdef ready(self, int event)
     @cython.locals(data=bytes, size=Py_ssize_t)
-    cpdef _receive(self, int event)
+    cpdef bint _receive(self, int event) except -1
     @cython.locals(events=int, before=int)
     cpdef watch(self, bint anew=*)
     cpdef write(self, data)

@@ -107,10 +107,9 @@ class SocketTransport:
 
     # Reading
 
-    def look(self) -> None:
-        """It is new, and its first octets may be here."""
-        if self._reading:
-            self._receive(0)
+    def look(self) -> bool:
+        """Read what has come; whether anything has (its end, too)."""
+        return self._reading and self._receive(0)
 
     def ready(self, event: int) -> None:
         """The socket is ready, as the event says."""
@@ -119,7 +118,7 @@ class SocketTransport:
         if self._full and event & (WRITE | _BROKEN):
             self.send()
 
-    def _receive(self, event: int) -> None:
+    def _receive(self, event: int) -> bool:
         data = None
         try:
             data = receive(self.descriptor, self._much)
@@ -134,8 +133,9 @@ class SocketTransport:
         except Exception as error:
             if data is None and isinstance(error, OSError):
                 self._lose(error)
-            else:
-                self._report(error)
+                return True
+            self._report(error)
+        return data is not None
 
     def _end_reading(self) -> None:
         self._reading = False

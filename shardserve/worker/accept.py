@@ -79,7 +79,8 @@ class Acceptor:
         if not self._accepting:
             self.stop()
             self._accepting = True
-            self._service.loop.add_reader(self._socket.fileno(), self._on_readable)
+            # What is read at once is read here: not in the context of whoever starts us.
+            self._service.context.copy().run(self._service.loop.add_reader, self._socket.fileno(), self._on_readable)
 
     def stop(self) -> None:
         """Accept no more; what waits in the queue stays there."""
@@ -128,7 +129,15 @@ class Acceptor:
             self._resume = self._service.loop.call_later(_HOLD_BACK, self.start)
             return
         self._held_back = False
-        self._take(self._batch)
+        poller = self._service.poller
+        if poller is None:
+            self._take(self._batch)
+        else:
+            poller.gather()
+            try:
+                self._take(self._batch)
+            finally:
+                poller.look_at_new()
         if self._accepted is not None:
             self._accepted()
 

@@ -536,6 +536,49 @@ def test_while_it_rests_no_further_one_is_read_and_then_all_are_though_nothing_c
     run(test)
 
 
+@pytest.mark.parametrize("gathers", [True, False])
+def test_while_it_rests_new_ones_are_not_read_either(run: Run, gathers: bool) -> None:
+    async def test(bench: Bench) -> None:
+        bench.poller.rest()
+        if gathers:
+            bench.poller.gather()
+        echo, theirs = bench.connect()
+        theirs.send(b"x")
+        if gathers:
+            bench.poller.look_at_new()
+        await bench.wait_watched(echo)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not echo.told
+        bench.poller.go_on()
+        await echo.wait_for(lambda: echo.told == [b"x"])
+
+    run(test)
+
+
+def test_those_that_are_gathered_are_read_together_when_that_is_said(run: Run) -> None:
+    async def test(bench: Bench) -> None:
+        bench.poller.gather()
+        pairs = [bench.connect() for _ in range(3)]
+        for echo, theirs in pairs[:2]:
+            echo.answer = echo.transport.write
+            theirs.send(b"x")
+        assert not any(echo.told for echo, _ in pairs)
+        bench.poller.look_at_new()
+        assert [echo.told for echo, _ in pairs] == [[b"x"], [b"x"], []]
+        assert all(theirs.recv(10) == b"x" for _, theirs in pairs[:2])  # answered before the loop turns
+        assert bench.is_watched(pairs[2][0].transport.descriptor)
+        for echo, theirs in pairs:
+            await bench.wait_watched(echo)
+            theirs.send(b"y")
+            await echo.wait_for(lambda told=echo.told: told[-1:] == [b"y"])
+        later, client = bench.connect()  # is not gathered
+        client.send(b"z")
+        await later.wait_for(lambda: later.told == [b"z"])
+
+    run(test)
+
+
 def test_a_copy_of_the_socket_elsewhere_tells_nothing_once_it_is_closed(run: Run) -> None:
     async def test(bench: Bench) -> None:
         echo, theirs = bench.connect()
