@@ -63,7 +63,7 @@ class Known:
 def _base(gateway: WsgiGateway, wire: Wire) -> dict[str, Any]:
     """What is the same in all environs of a connection."""
     server, scheme, here = gateway.here
-    if wire.server is not server or wire.scheme != scheme:  # else it has come to the same address as the last one
+    if wire.server != server or wire.scheme != scheme:  # else it has come to the same address as the last one
         here = gateway.base.copy()
         _set_server(here, wire.server, wire.scheme)
         gateway.here = wire.server, wire.scheme, here

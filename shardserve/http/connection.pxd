@@ -10,6 +10,7 @@ cdef class Connection(Wire):
     cdef public double answer_by
     cdef public bint lingering
     cdef public bint copied
+    cdef public double _put_off
     cdef public bint _reading
     cdef public Py_ssize_t _waiting_octets
     cdef public double _waiting_since

@@ -33,6 +33,7 @@ class Connection(Wire):
     """
 
     __slots__ = (
+        "_put_off",
         "_reading",
         "_waiting_octets",
         "_waiting_since",
@@ -62,6 +63,7 @@ class Connection(Wire):
         self.memo: object = None
         self.answer_by = NEVER
         self._reading = True
+        self._put_off = NEVER  # a deadline
         # Of the octets that wait for the client: how many at the last look, and since when not one has left.
         self._waiting_octets = 0
         self._waiting_since = 0.0
@@ -193,13 +195,15 @@ class Connection(Wire):
     def _catches_up(self) -> bool:
         """Whether something that the client sent in time, and that had not been read yet, gives it more time.
 
-        A call of the application on the loop's thread may have lasted beyond the deadline, and timers are called before
-        sockets are read: to close now would lose a request, by a reset.
+        Calls of the application on the loop's thread may have lasted beyond the deadline, with this connection unread
+        behind them: to close now would lose a request, by a reset.
         """
         if not self._reading:
             return False
         if self.ours is None:
-            return _has_come(self.fileno())  # only the loop can read it: to be looked at again
+            # Only the loop can read it, which it will have done by the next tick: a deadline is put off by that, once.
+            again, self._put_off = self._put_off == self.deadline, self.deadline
+            return not again and _has_come(self.fileno())
         self.ours.look()
         return self.deadline > self.service.now or self.ours.is_closing()
 

@@ -98,9 +98,10 @@ def app(environ, start_response):
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-@pytest.mark.parametrize("ending", ["keep-alive", "header", "drain"])
-def test_what_comes_in_time_is_served_though_a_call_lasts_beyond_the_deadline(
-    site: Site, loop: str, ending: str
+@pytest.mark.parametrize(("calls", "seconds"), [(1, 2.5), (4, 0.6)])
+@pytest.mark.parametrize("ending", ["keep-alive", "header", "body", "drain"])
+def test_what_comes_in_time_is_served_though_calls_last_beyond_the_deadline(
+    site: Site, loop: str, ending: str, calls: int, seconds: float
 ) -> None:
     site.write("""
 import time
@@ -110,19 +111,21 @@ def app(environ, start_response):
     start_response("200 OK", [])
     return [b"ok"]
 """)
-    limits = {"keep-alive": ("--keep-alive", "1"), "header": ("--header-timeout", "1"), "drain": ()}[ending]
+    limits = () if ending == "drain" else (f"--{ending}" if ending == "keep-alive" else f"--{ending}-timeout", "1")
     server = site.serve("app:app", "--workers", "1", "--loop", loop, *limits)
-    clients = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(5)]
+    clients = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(1 + calls)]
     for client in clients:
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert client.recv(65536).endswith(b"ok")
     waits, *slow = clients
     request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-    if ending == "header":
-        waits.sendall(request[:20])
-        request = request[20:]
+    if ending == "body":
+        request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbody!"
+    if ending in ("header", "body"):
+        waits.sendall(request[:-3])
+        request = request[-3:]
     for client in slow:  # one after another they last longer than what is waited for a request
-        client.sendall(b"GET /slow?0.6 HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.sendall(b"GET /slow?%g HTTP/1.1\r\nHost: a\r\n\r\n" % seconds)
     server.wait_for("begun /slow")
     if ending == "drain":
         server.signal(signal.SIGTERM)

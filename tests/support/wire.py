@@ -421,8 +421,9 @@ class Driver:
             fault = self._faults[0]
             raise AssertionError(f"the loop caught: {fault['message']}") from fault.get("exception")
 
-    def connect(self) -> MemoryTransport:
+    def connect(self, peer: object = None, server: object = None) -> MemoryTransport:
         """Open a connection (the first is there from the start); what the driver does is done on the newest."""
+        self._peer, self._server = peer or self._peer, server or self._server
         self.connection = H1Connection(self.service)
         self.transport = MemoryTransport(self.loop, self.connection, self._peer, self._server)
         self.service.opening += 1  # as whoever accepts it does

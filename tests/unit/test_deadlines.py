@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,12 +92,56 @@ def test_a_tick_before_all_had_their_turn_loses_none_and_repeats_none() -> None:
 def test_many_bodies_that_keep_the_pace_are_looked_at_each_second() -> None:
     with Driver.asgi(hello, timeouts=Timeouts(body_min_rate=0, body=5)) as wire:
         slow = open_many(wire, b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nx")
-        for _ in range(4):
+        for _ in range(5):
             wire.wait(1)
         for one in slow[::2]:
             one.arrive(b"x")
         wire.wait(1).wait(1)
         assert statuses(slow) == [[], [408]] * (MANY // 2) + [[]]
-        for _ in range(4):
+        for _ in range(5):
             wire.wait(1)
         assert statuses(slow) == [[408]] * MANY
+
+
+class UnreadTransport:
+    """A socket, with octets that nobody has read yet, behind a transport of the loop's."""
+
+    def __init__(self, transport: MemoryTransport) -> None:
+        ours, self.theirs = socket.socketpair()
+        self._ours = transport._extra["socket"] = ours  # type: ignore[attr-defined]  # of asyncio.BaseTransport
+        self.theirs.send(b"x")
+
+    def close(self) -> None:
+        self._ours.close()
+        self.theirs.close()
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read meanwhile", "never read"])
+@pytest.mark.parametrize(("octets", "rest"), [(HALF, REST), (b"", HALF + REST)], ids=["head", "idle"])
+def test_octets_that_the_loop_has_not_read_put_a_deadline_off_by_one_tick(
+    octets: bytes, rest: bytes, reads: bool
+) -> None:
+    with Driver.asgi(hello, timeouts=Timeouts(keep_alive=5, header=5)) as wire:
+        if octets:
+            wire.feed(octets)
+        with contextlib.closing(UnreadTransport(wire.transport)):
+            wire.wait(6)
+            assert not wire.closed
+            if reads:
+                wire.feed(rest)
+            wire.wait(1)
+            assert wire.closed is not reads
+        assert statuses([wire.transport]) == [[200] if reads else [408] if octets else []]
+
+
+def test_a_body_has_not_paused_where_it_was_read_late() -> None:
+    with Driver.asgi(hello, timeouts=Timeouts(body_min_rate=0, body=5)) as wire:
+        wire.feed(b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
+        for _ in range(3):
+            wire.clock.now += 9  # a call of the application: what comes meanwhile is read behind it
+            wire.feed(b"x")
+            wire.wait(1)
+            assert not wire.transport.sent
+        for _ in range(7):
+            wire.wait(1)
+        assert statuses([wire.transport]) == [[408]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextvars
 import threading
@@ -154,6 +155,23 @@ def test_a_unix_peer_has_an_empty_address(parser: str) -> None:
     assert "REMOTE_PORT" not in environ
     assert environ["SERVER_NAME"]  # PEP 3333: SERVER_NAME and SERVER_PORT can never be empty strings
     assert environ["SERVER_PORT"] == "80"
+
+
+@pytest.mark.parametrize("fields", [(), (b"Connection: close",)], ids=["kept", "closed"])
+def test_each_connection_has_its_own_ends_in_the_environ(parser: str, fields: tuple[bytes, ...]) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        names = ("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT")
+        start_response("200 OK", [])
+        return [repr([environ.pop(name, "") for name in names]).encode()]
+
+    one, two, unix = ("10.0.0.1", 8000), ("10.0.0.2", 8001), "/run/a.sock"
+    with Driver.wsgi(app, parser) as wire:
+        for number, server in enumerate((one, two, one, unix, two, unix, unix, one)):
+            wire.connect(peer=("10.0.0.9", 50000 + number) if server is not unix else "/", server=server)
+            expected = [*server, "10.0.0.9", 50000 + number] if server is not unix else [server, 80, "", ""]
+            for count in range(1, 2 if fields else 4):
+                wire.feed(request(b"/", *fields)).until(lambda count=count: len(wire.answers()) == count)
+                assert ast.literal_eval(wire.answers()[-1].body.decode()) == list(map(str, expected))
 
 
 def test_an_abstract_or_unnamed_unix_listener_has_a_server_name_too(parser: str) -> None:
