@@ -60,16 +60,19 @@ class Known:
     first: Request | None
 
 
-def _base(gateway: WsgiGateway, wire: Wire) -> dict[str, Any]:
-    """What is the same in all environs of a connection."""
+def _know(gateway: WsgiGateway, wire: Wire) -> Known:
+    """What is known of a connection at its first request."""
     server, scheme, here = gateway.here
     if wire.server != server or wire.scheme != scheme:  # else it has come to the same address as the last one
         here = gateway.base.copy()
         _set_server(here, wire.server, wire.scheme)
         gateway.here = wire.server, wire.scheme, here
-    base: dict[str, Any] = here.copy()
+    known = Known.__new__(Known)
+    known.base = base = here.copy()
+    known.fields = known.first = None
     _set_client(base, wire.client)
-    return base
+    wire.memo = known
+    return known
 
 
 def _set_fields(environ: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> None:
@@ -84,23 +87,6 @@ def _set_fields(environ: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> 
                 environ[key] = value.decode("latin-1")
 
 
-def _with_fields(gateway: WsgiGateway, wire: Wire, request: Request) -> dict[str, Any]:
-    """What is the same in all environs of a connection, and the fields of a request; both are kept for the next one."""
-    known: Any = wire.memo
-    environ: dict[str, Any]
-    if known is not None:
-        environ = known.base.copy()
-    else:
-        environ = _base(gateway, wire)
-        if request.keep_alive:  # else nothing comes behind it
-            wire.memo = known = Known.__new__(Known)
-            known.base, known.fields, known.first = environ.copy(), None, None
-    _set_fields(environ, request.headers)
-    if request.first is not None and known is not None:  # these come again, as far as one can tell
-        known.fields, known.first = environ.copy(), request.first
-    return environ
-
-
 def _set_length(environ: dict[str, Any], body: Body | None) -> None:
     """A body that has been read and decoded whole has a length even where it came in chunks; a streamed one has not."""
     size = body.size if body is not None else 0
@@ -111,12 +97,17 @@ def _set_length(environ: dict[str, Any], body: Body | None) -> None:
 def make_environ(exchange: WsgiExchange) -> dict[str, Any]:
     """The environ of an exchange's request; strings are latin-1 decoded octets."""
     gateway, wire, request, body = exchange._gateway, exchange.wire, exchange.request, exchange._body  # noqa: SLF001
-    known: Any = wire.memo
+    known: Any = wire.memo or _know(gateway, wire)
+    first = request.first
     environ: dict[str, Any]
-    if known is not None and request.first is not None and request.first is known.first:
+    if first is not None and first is known.first:
         environ = known.fields.copy()
     else:
-        environ = _with_fields(gateway, wire, request)
+        # For the last one it is not copied: it will not be asked for again.
+        environ = known.base.copy() if request.keep_alive else known.base
+        _set_fields(environ, request.headers)
+        if first is not None:  # these come again, as far as one can tell
+            known.fields, known.first = environ.copy(), first
     path = target = request.path.decode("latin-1")
     if "%" in target:
         path = decode_path(request.path).decode("latin-1")
