@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from support.server import Server
     from support.site import Site
 
 APP = """
@@ -44,6 +45,25 @@ def app(environ, start_response):
 """
 
 
+SLEEPS = """
+import time
+def app(environ, start_response):
+    print("begun", environ["QUERY_STRING"], flush=True)
+    time.sleep(float(environ["QUERY_STRING"] or 0))
+    start_response("200 OK", [])
+    return [b"ok"]
+"""
+
+
+def answered(server: Server, count: int) -> list[socket.socket]:
+    """Connections that have had one answer each."""
+    clients = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(count)]
+    for client in clients:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(65536).endswith(b"ok")
+    return clients
+
+
 @pytest.mark.parametrize("options", [("--loop", "uvloop"), ("--loop", "asyncio"), ("--no-wsgi-inline",)])
 def test_calls_find_one_thread_no_loop_and_a_fresh_context_beside_a_stream_nobody_reads(
     site: Site, options: tuple[str, ...]
@@ -71,19 +91,9 @@ def test_calls_find_one_thread_no_loop_and_a_fresh_context_beside_a_stream_nobod
 
 
 def test_an_answer_does_not_wait_for_the_call_that_follows_it_in_the_same_turn_of_the_loop(site: Site) -> None:
-    site.write("""
-import time
-def app(environ, start_response):
-    print("begun", environ["QUERY_STRING"], flush=True)
-    time.sleep(float(environ["QUERY_STRING"] or 0))
-    start_response("200 OK", [])
-    return [b"ok"]
-""")
+    site.write(SLEEPS)
     server = site.serve("app:app", "--workers", "1")
-    clients = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(3)]
-    for client in clients:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        client.recv(65536)
+    clients = answered(server, 3)
     first, fast, slow = clients
     began = time.monotonic()
     for client, seconds in ((first, 0.3), (fast, 0), (slow, 1.5)):
@@ -105,20 +115,10 @@ def app(environ, start_response):
 def test_what_comes_in_time_is_served_though_calls_last_beyond_the_deadline(
     site: Site, loop: str, ending: str, calls: int, seconds: float
 ) -> None:
-    site.write("""
-import time
-def app(environ, start_response):
-    print("begun", environ["PATH_INFO"], flush=True)
-    time.sleep(float(environ["QUERY_STRING"] or 0))
-    start_response("200 OK", [])
-    return [b"ok"]
-""")
+    site.write(SLEEPS)
     limits = () if ending == "drain" else (f"--{ending}" if ending == "keep-alive" else f"--{ending}-timeout", "1")
     server = site.serve("app:app", "--workers", "1", "--loop", loop, *limits)
-    clients = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(1 + calls)]
-    for client in clients:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert client.recv(65536).endswith(b"ok")
+    clients = answered(server, 1 + calls)
     waits, *slow = clients
     request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     if ending == "body":
@@ -127,8 +127,8 @@ def app(environ, start_response):
         waits.sendall(request[:-3])
         request = request[-3:]
     for client in slow:  # one after another they last longer than what is waited for a request
-        client.sendall(b"GET /slow?%g HTTP/1.1\r\nHost: a\r\n\r\n" % seconds)
-    server.wait_for("begun /slow")
+        client.sendall(b"GET /?%g HTTP/1.1\r\nHost: a\r\n\r\n" % seconds)
+    server.wait_for(f"begun {seconds:g}")
     if ending == "drain":
         server.signal(signal.SIGTERM)
         server.wait_for("stopping")

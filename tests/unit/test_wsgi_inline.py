@@ -91,15 +91,18 @@ def test_everything_is_done_on_the_loops_thread() -> None:
 def test_a_small_answer_is_there_without_a_further_turn_of_the_loop() -> None:
     seen: list[int] = []
     with drive(returning(*[[b"ok"]] * 60)) as wire:
+        gateway = wire.gateway
+        assert isinstance(gateway, InlineGateway)
 
         def at_once() -> None:
             wire.connection.data_received(request() * 3)
-            seen.append(wire.output.count(b"200 OK"))
+            if not gateway._resting:  # the machine has interrupted a call for 2 ms: behind that one the loop turns
+                seen.append(wire.output.count(b"200 OK"))
 
-        for _ in range(20):  # a call that the machine interrupts for 2 ms is a long one, behind which the loop turns
+        for _ in range(20):
             wire.connect()
             wire.do(at_once)
-    assert 3 in seen
+    assert set(seen) == {3}
 
 
 def test_a_stream_whose_client_does_not_read_holds_nobody_up_and_makes_no_block_ahead() -> None:
