@@ -125,9 +125,8 @@ class Service:
         self.give_idle: Give | None = None  # to a worker that has a free thread, for a request that finds none here
         self.has_idle: Callable[[], bool] | None = None  # whether there is one just now; None: try it
         self.cut_off = False  # no descriptor is free for what other workers would give to us
-        self.poller: Poller | None = (
-            None  # tells our transports when their sockets are ready; None: they are the loop's
-        )
+        # Tells our transports when their sockets are ready; None: they are the loop's.
+        self.poller: Poller | None = None
         self.takes_calls = False  # the shard's line says what is free for them
         self.limits = limits or Limits()
         self.trusts: Callable[[tuple[str, int] | None], bool] | None = None  # whether a peer is a proxy of ours
